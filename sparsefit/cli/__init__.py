@@ -1,0 +1,49 @@
+"""The ``sparsefit`` command: one module a command, listed in the order of the work."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from sparsefit import __version__
+from sparsefit.errors import SparsefitError
+
+COMMANDS = ("env",)
+"""Command names in the order of the work; ``sparsefit.cli.<name>`` holds ``command``."""
+
+
+class OrderedGroup(click.Group):
+    """Lists commands in the order of the work and imports a command's module only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import ``sparsefit.cli.<name>`` and return its ``command``."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"sparsefit.cli.{name}").command
+        return command
+
+
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sparsefit")
+def group() -> None:
+    """How many steps will training take at batch size B, and what does sparsity cost?
+
+    Steps-to-result follows K* = c1/B + c2. Start with a table of measured steps:
+
+        sparsefit fit results.csv
+    """
+
+
+def main() -> None:
+    """Run the command; an expected error becomes one message and exit code 1, never a traceback."""
+    try:
+        group(prog_name="sparsefit")
+    except SparsefitError as error:
+        click.echo(f"sparsefit: error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,44 @@
+"""``sparsefit env``: what a bug report needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+import click
+
+from sparsefit import __version__
+
+PACKAGES = (
+    "numpy scipy pandas lmfit statsmodels matplotlib click rich torch scikit-learn pyarrow pooch ray".split()
+)
+
+
+@click.command(name="env")
+def command() -> None:
+    """Print versions, CPU and compiled core, to paste into a bug report.
+
+    \b
+    Example:
+        sparsefit env
+    """
+    click.echo(f"sparsefit     {__version__}")
+    click.echo(f"python        {platform.python_version()} ({platform.python_implementation()})")
+    click.echo(f"platform      {platform.platform()}, {os.cpu_count()} CPUs")
+    for package in PACKAGES:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        click.echo(f"{package:<13} {version}")
+    click.echo(f"core          {describe_core()}")
+
+
+def describe_core() -> str:
+    """Say whether the compiled core is there, and which instruction sets it can use."""
+    try:
+        from sparsefit import _core
+    except ImportError as error:
+        return f"not available: {error}"
+    return f"instruction set {_core.isa()}; usable here: {', '.join(_core.isas())}"

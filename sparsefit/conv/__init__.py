@@ -1,0 +1,1 @@
+"""Sparse layers: weight → mask → packed → op → layer."""

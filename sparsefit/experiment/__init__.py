@@ -1,0 +1,1 @@
+"""Collecting sweeps: data → model → trial → study → sweep."""
