@@ -11,7 +11,19 @@ import click
 from sparsefit import __version__
 
 PACKAGES = (
-    "numpy scipy pandas lmfit statsmodels matplotlib click rich torch scikit-learn pyarrow pooch ray".split()
+    "numpy",
+    "scipy",
+    "pandas",
+    "lmfit",
+    "statsmodels",
+    "matplotlib",
+    "click",
+    "rich",
+    "torch",
+    "scikit-learn",
+    "pyarrow",
+    "pooch",
+    "ray",
 )
 
 

@@ -1,0 +1,19 @@
+"""Sessions for maintainers: the newest and the lowest versions that the metadata allows."""
+
+import nox
+
+nox.options.sessions = ["maxtest"]
+
+
+@nox.session
+def maxtest(session: nox.Session) -> None:
+    """Run the tests with the newest releases, pre-releases included."""
+    session.install("--pre", "-c", "constraints.txt", "-e", ".[train,parquet,dev]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(venv_backend="uv")
+def mintest(session: nox.Session) -> None:
+    """Run the tests of the fitting half with the lowest versions of its dependencies."""
+    session.install("--resolution=lowest-direct", "-e", ".", "pytest", "hypothesis", "pytest-timeout")
+    session.run("pytest", "tests/fitting", "tests/report", "tests/cli/test_fit.py", *session.posargs)
