@@ -1,0 +1,167 @@
+"""The door to the compiled core: tensors in, addresses and strides out, outputs allocated here.
+
+One function a pass. A tensor is strided, (N, C, H, W) with any strides, when ``n`` is None; else it is
+blocked, (ceil(n / lanes), C, H, W, lanes). Checks were made by the caller. ``handles`` is where another
+device joins.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from sparsefit.conv.geometry import Geometry
+from sparsefit.conv.layout import memory_format
+from sparsefit.errors import MissingCoreError
+
+ALIGNMENT = 64
+
+
+@functools.cache
+def load_core() -> ModuleType:
+    """Return ``sparsefit._core``.
+
+    Raises
+    ------
+    MissingCoreError
+        The core was not built, or was built for something else.
+    """
+    try:
+        from sparsefit import _core
+    except ImportError as error:
+        raise MissingCoreError(
+            f"the compiled core sparsefit._core cannot be loaded ({error}): with a C++17 compiler, run "
+            "'pip install .' in the source tree, or 'python setup.py build_ext --inplace' for an editable "
+            "install"
+        ) from error
+    return _core
+
+
+def handles(tensor: Tensor) -> bool:
+    """Whether the core has kernels for tensors like this one; the reference serves all others."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+
+
+def forward(
+    input: Tensor, values: Tensor, bias: Tensor | None, pattern: Tensor, geometry: Geometry, n: int | None
+) -> Tensor:
+    """Return the output of the convolution, in the layout of the input."""
+    sizes = _sizes(geometry, *input.shape[2:4])
+    output = empty(input, geometry.c_out, sizes[2:], n)
+    values = values.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    x = _readable(input, n)
+    load_core().forward(
+        _conv(geometry, _samples(input, n), *sizes),
+        _operand(x, n),
+        values.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        pattern.data_ptr(),
+        _operand(output, n),
+        torch.get_num_threads(),
+    )
+    return output
+
+
+def backward_input(
+    grad_output: Tensor,
+    values: Tensor,
+    pattern: Tensor,
+    geometry: Geometry,
+    size: Sequence[int],
+    n: int | None,
+) -> Tensor:
+    """Return the gradient to an input of the given (H, W), in the layout of the gradient to the output."""
+    grad_input = empty(grad_output, geometry.c_in, size, n)
+    values = values.contiguous()
+    g = _readable(grad_output, n)
+    load_core().backward_input(
+        _conv(geometry, _samples(grad_output, n), *_sizes(geometry, *size)),
+        _operand(g, n),
+        values.data_ptr(),
+        pattern.data_ptr(),
+        _operand(grad_input, n),
+        torch.get_num_threads(),
+    )
+    return grad_input
+
+
+def backward_weight(
+    input: Tensor,
+    grad_output: Tensor,
+    pattern: Tensor,
+    nnz: int,
+    with_bias: bool,
+    geometry: Geometry,
+    n: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients to the kept values (nnz,) and to the bias (C_out,), or (0,) without a bias."""
+    grad_values = input.new_empty(nnz)
+    grad_bias = input.new_empty(geometry.c_out if with_bias else 0)
+    x, g = _readable(input, n), _readable(grad_output, n)
+    load_core().backward_weight(
+        _conv(geometry, _samples(input, n), *_sizes(geometry, *input.shape[2:4])),
+        _operand(x, n),
+        _operand(g, n),
+        pattern.data_ptr(),
+        grad_values.data_ptr(),
+        grad_bias.data_ptr() if with_bias else 0,
+        torch.get_num_threads(),
+    )
+    return grad_values, grad_bias
+
+
+def _samples(tensor: Tensor, n: int | None) -> int:
+    return tensor.shape[0] if n is None else n
+
+
+def _sizes(geometry: Geometry, height: int, width: int) -> tuple[int, int, int, int]:
+    return (height, width, *geometry.output_size(height, width))
+
+
+@functools.lru_cache(maxsize=4096)
+def _conv(geometry: Geometry, n: int, h_in: int, w_in: int, h_out: int, w_out: int) -> object:
+    return load_core().Conv(
+        n=n,
+        c_in=geometry.c_in,
+        h_in=h_in,
+        w_in=w_in,
+        c_out=geometry.c_out,
+        h_out=h_out,
+        w_out=w_out,
+        kh=geometry.kh,
+        kw=geometry.kw,
+        stride_h=geometry.stride_h,
+        stride_w=geometry.stride_w,
+        pad_top=geometry.pad_top,
+        pad_left=geometry.pad_left,
+        dilation_h=geometry.dilation_h,
+        dilation_w=geometry.dilation_w,
+        groups=geometry.groups,
+    )
+
+
+def empty(like: Tensor, channels: int, size: Sequence[int], n: int | None) -> Tensor:
+    """Allocate a result in the layout of an operand."""
+    if n is not None:
+        return like.new_empty((like.shape[0], channels, *size, like.shape[4]))
+    shape = (like.shape[0], channels, *size)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
+
+
+def _readable(tensor: Tensor, n: int | None) -> Tensor:
+    """Return what the core can read: any strides, or blocks that are contiguous and aligned."""
+    if n is None:
+        return tensor
+    tensor = tensor.contiguous()
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
+def _operand(tensor: Tensor, n: int | None) -> object:
+    if n is None:
+        return load_core().Operand(tensor.data_ptr(), strides=tensor.stride())
+    return load_core().Operand(tensor.data_ptr(), lanes=tensor.shape[4])
