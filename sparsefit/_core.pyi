@@ -75,3 +75,86 @@ def backward_weight(
     threads: int,
 ) -> None:
     """Gradient to the kept values (nnz,), and to the bias (C_out,) when its pointer is not 0."""
+
+# Operations on blocked tensors. Operands are addresses of float32 in the layout that ``Blocked`` says; every
+# element of a result is written, and the lanes past N are zero in every result.
+
+class Blocked:
+    """Sizes of a blocked tensor: (ceil(n / lanes), channels, height, width, lanes), lanes 1, 2, 4, 8 or 16."""
+
+    def __init__(self, *, n: int, channels: int, height: int, width: int, lanes: int) -> None: ...
+
+class Pool:
+    """Windows of a pooling, at most 256 pixels each; pixels outside the image are left out of a maximum."""
+
+    def __init__(
+        self,
+        *,
+        kernel_h: int,
+        kernel_w: int,
+        stride_h: int,
+        stride_w: int,
+        pad_top: int = 0,
+        pad_left: int = 0,
+        h_out: int,
+        w_out: int,
+    ) -> None: ...
+
+def to_blocked(shape: Blocked, input: Operand, output: int, threads: int) -> None:
+    """Blocked copy of a strided operand."""
+
+def from_blocked(shape: Blocked, input: int, output: Operand, threads: int) -> None:
+    """Strided copy of a blocked tensor."""
+
+def relu(shape: Blocked, input: int, output: int, threads: int) -> None:
+    """max(input, 0); NaN stays. Input and output may be the same memory."""
+
+def relu_backward(shape: Blocked, output: int, grad_output: int, grad_input: int, threads: int) -> None:
+    """grad_output where the output of relu is not <= 0, else 0. grad_input may be grad_output."""
+
+def add(shape: Blocked, input: int, other: int, output: int, threads: int) -> None:
+    """input + other."""
+
+def add_bias(shape: Blocked, input: int, bias: int, output: int, threads: int) -> None:
+    """input + bias[channel]. Input and output may be the same memory."""
+
+def bias_backward(shape: Blocked, grad_output: int, grad_bias: int, threads: int) -> None:
+    """Sum over everything but the channels, (C,)."""
+
+def max_pool(shape: Blocked, pool: Pool, input: int, output: int, places: int, threads: int) -> None:
+    """Maxima, and for each the place in its window (uint8, row-major, laid out as the output): the first
+    maximum, or the last NaN, as in torch. A places of 0 leaves them out. ``shape`` is that of the input."""
+
+def max_pool_backward(
+    shape: Blocked, pool: Pool, grad_output: int, places: int, grad_input: int, threads: int
+) -> None:
+    """Gradient to the input of max_pool."""
+
+def bias_relu_max_pool(
+    shape: Blocked, pool: Pool, input: int, bias: int, output: int, places: int, threads: int
+) -> None:
+    """max_pool(relu(input + bias)) in one pass over memory; a bias of 0 is none."""
+
+def bias_relu_max_pool_backward(
+    shape: Blocked,
+    pool: Pool,
+    output: int,
+    grad_output: int,
+    places: int,
+    grad_input: int,
+    grad_bias: int,
+    threads: int,
+) -> None:
+    """Gradients to the input and (unless grad_bias is 0) to the bias (C,)."""
+
+def average_pool(shape: Blocked, pool: Pool, input: int, output: int, threads: int) -> None:
+    """Sums over the windows divided by kernel_h * kernel_w: pixels outside the image count as zeros."""
+
+def average_pool_backward(shape: Blocked, pool: Pool, grad_output: int, grad_input: int, threads: int) -> None:
+    """Gradient to the input of average_pool."""
+
+def global_average_pool(shape: Blocked, input: int, output: int, threads: int) -> None:
+    """Mean over all pixels: (ceil(n / lanes), channels, 1, 1, lanes)."""
+
+def global_average_pool_backward(shape: Blocked, grad_output: int, grad_input: int, threads: int) -> None:
+    """Gradient to the input of global_average_pool; ``shape`` is that of the input."""
