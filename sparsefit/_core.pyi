@@ -80,7 +80,7 @@ def backward_weight(
 # element of a result is written, and the lanes past N are zero in every result.
 
 class Blocked:
-    """Sizes of a blocked tensor: (ceil(n / lanes), channels, height, width, lanes), lanes 1, 2, 4, 8 or 16."""
+    """Sizes of a blocked tensor (ceil(n / lanes), channels, height, width, lanes)."""
 
     def __init__(self, *, n: int, channels: int, height: int, width: int, lanes: int) -> None: ...
 
@@ -113,17 +113,20 @@ def relu_backward(shape: Blocked, output: int, grad_output: int, grad_input: int
     """grad_output where the output of relu is not <= 0, else 0. grad_input may be grad_output."""
 
 def add(shape: Blocked, input: int, other: int, output: int, threads: int) -> None:
-    """input + other."""
+    """Sum of two tensors."""
 
 def add_bias(shape: Blocked, input: int, bias: int, output: int, threads: int) -> None:
-    """input + bias[channel]. Input and output may be the same memory."""
+    """Add a number per channel (C,). Input and output may be the same memory."""
 
 def bias_backward(shape: Blocked, grad_output: int, grad_bias: int, threads: int) -> None:
     """Sum over everything but the channels, (C,)."""
 
 def max_pool(shape: Blocked, pool: Pool, input: int, output: int, places: int, threads: int) -> None:
-    """Maxima, and for each the place in its window (uint8, row-major, laid out as the output): the first
-    maximum, or the last NaN, as in torch. A places of 0 leaves them out. ``shape`` is that of the input."""
+    """Maxima, and for each its place in the window (uint8, row-major, laid out as the output).
+
+    The place is that of the first maximum, or of the last NaN, as in torch. A ``places`` of 0 leaves them out.
+    ``shape`` is that of the input, here and below.
+    """
 
 def max_pool_backward(
     shape: Blocked, pool: Pool, grad_output: int, places: int, grad_input: int, threads: int
@@ -148,13 +151,15 @@ def bias_relu_max_pool_backward(
     """Gradients to the input and (unless grad_bias is 0) to the bias (C,)."""
 
 def average_pool(shape: Blocked, pool: Pool, input: int, output: int, threads: int) -> None:
-    """Sums over the windows divided by kernel_h * kernel_w: pixels outside the image count as zeros."""
+    """Sum over each window, divided by kernel_h * kernel_w: pixels outside the image count as zeros."""
 
-def average_pool_backward(shape: Blocked, pool: Pool, grad_output: int, grad_input: int, threads: int) -> None:
+def average_pool_backward(
+    shape: Blocked, pool: Pool, grad_output: int, grad_input: int, threads: int
+) -> None:
     """Gradient to the input of average_pool."""
 
 def global_average_pool(shape: Blocked, input: int, output: int, threads: int) -> None:
     """Mean over all pixels: (ceil(n / lanes), channels, 1, 1, lanes)."""
 
 def global_average_pool_backward(shape: Blocked, grad_output: int, grad_input: int, threads: int) -> None:
-    """Gradient to the input of global_average_pool; ``shape`` is that of the input."""
+    """Gradient to the input of global_average_pool."""
