@@ -1,0 +1,188 @@
+"""Sparse convolution kernels against dense torch, layer by layer: python benchmarks/kernels.py --help.
+
+Every result is checked against a float64 reference before it is timed. README.md says what the columns mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+from candidates import (
+    ALL,
+    BACKWARD_INPUT,
+    BACKWARD_WEIGHT,
+    FORWARD,
+    PASSES,
+    Candidate,
+    CoreCandidate,
+    dense_layer,
+    dense_passes,
+    sparse_layer,
+    sparseprop_layers,
+    train_step,
+)
+from kernel_tables import print_tables
+from layers import Layer, Operands, read_layers
+from rich.console import Console
+from rich.progress import Progress
+from timing import Timing, interleave, provenance, write_json
+from torch import Tensor
+
+from sparsefit import _core
+
+SPARSITIES = [0.5, 0.7, 0.8, 0.9, 0.95]
+BATCH_SIZES = [2, 8, 16, 32, 64, 128, 256, 1024]
+FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layers", nargs="+", default=[], help="names in shapes/*.txt, or files of them")
+    parser.add_argument("--sparsities", nargs="+", type=float, default=SPARSITIES, help="shares of zeros")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu"], default="cpu")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too; it compiles for long")
+    parser.add_argument(
+        "--quick", action="store_true", help="batch 2 and 64, sparsity 0.5 and 0.9, few rounds"
+    )
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", metavar="PATH", help="write everything measured here")
+    options = parser.parse_args()
+    if options.quick:
+        options.batch_sizes, options.sparsities, options.rounds = [2, 64], [0.5, 0.9], 5
+    torch.set_num_threads(options.threads)
+
+    layers = read_layers(options.layers)
+    rows: list[dict[str, Any]] = []
+    peaks: list[float] = []
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(layers) * len(options.batch_sizes))
+        for layer in layers:
+            for batch in options.batch_sizes:
+                progress.update(task, description=f"{layer.name}, batch {batch}")
+                peaks.append(_core.fma_peak(0.05))
+                rows += measure(layer, batch, options)
+                progress.advance(task)
+    result = {
+        **provenance(),
+        "isa": _core.isa(),
+        "torch": torch.__version__,
+        "threads": options.threads,
+        # Of the threads together; the best reading: a noisy machine only lowers it.
+        "peak_gflops": max(peaks) * options.threads,
+        "rows": rows,
+    }
+    if options.json:
+        write_json(options.json, result)
+    print_tables(result, console)
+
+
+def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Check, then time, every candidate for one layer and batch size; return a row for each sparse one."""
+    operands = Operands(layer, batch, options.sparsities)
+    sparse: dict[tuple[str, float], dict[str, Candidate]] = {}
+    for sparsity in options.sparsities:
+        for kind, blocked in (("blocked", True), ("NCHW", False)):
+            candidate = CoreCandidate(operands, sparsity, options.threads, blocked=blocked)
+            passes = candidate.passes()
+            check(candidate, passes, operands, sparsity)
+            sparse[kind, sparsity] = passes
+    dense = {name: dense_passes(operands, form) for name, form in FORMATS.items()}
+    rows = []
+    for name in PASSES:
+        if layer.first and name == BACKWARD_INPUT:
+            continue
+        rivals = {key: passes[name] for key, passes in dense.items()}
+        if options.compile and name == ALL:
+            torch._dynamo.reset()
+            compiled = torch.compile(dense_layer(operands))
+            rivals["torch.compile"] = train_step(compiled, operands, torch.contiguous_format)
+        ours = {key: passes[name] for key, passes in sparse.items()}
+        rows += compare(layer, batch, name, rivals, ours, operands, options)
+    steps = {name: train_step(dense_layer(operands), operands, form) for name, form in FORMATS.items()}
+    for sparsity in options.sparsities:
+        layers: dict[Any, Candidate] = {
+            ("layer", sparsity): train_step(
+                sparse_layer(operands, sparsity), operands, torch.contiguous_format
+            )
+        }
+        for name, module in sparseprop_layers(operands, sparsity).items():
+            layers[name, sparsity] = train_step(module, operands, torch.contiguous_format)
+        rows += compare(layer, batch, ALL, steps, layers, operands, options)
+    return rows
+
+
+def compare(
+    layer: Layer,
+    batch: int,
+    name: str,
+    dense: dict[str, Candidate],
+    sparse: dict[Any, Candidate],
+    operands: Operands,
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Time dense and sparse candidates of one pass in turns; return a row for each sparse one."""
+    times: dict[Any, Timing] = interleave({**dense, **sparse}, rounds=options.rounds)
+    best = min(dense, key=lambda key: times[key].fastest)
+    repeats = 1 if name != ALL else 2 if layer.first else 3
+    rows = []
+    for kind, sparsity in sparse:
+        mine = times[kind, sparsity]
+        kept = int(operands.masks[sparsity].sum())
+        rows.append(
+            {
+                "layer": layer.name,
+                "batch": batch,
+                "sparsity": sparsity,
+                "pass": name,
+                "kind": kind,
+                "seconds": mine.fastest,
+                "spread": max(mine.spread, times[best].spread),
+                "dense": best,
+                "dense_seconds": times[best].fastest,
+                "ratio": times[best].fastest / mine.fastest,
+                "gflops": repeats * layer.flops(batch, kept) / mine.fastest * 1e-9,
+            }
+        )
+    return rows
+
+
+def check(
+    candidate: CoreCandidate, passes: dict[str, Candidate], operands: Operands, sparsity: float
+) -> None:
+    """Compare all three passes with float64; of large batches, the last samples, where tails are."""
+    layer, batch = operands.layer, operands.batch
+    samples = slice(max(0, batch - 33), batch)
+    mask = operands.masks[sparsity]
+    height, width = layer.out_size
+
+    def hold(what: str, got: Tensor, exact: Tensor, terms: int) -> None:
+        # Sums of n random terms round to about sqrt(n) units; 8 covers the largest of many results.
+        limit = 8 * 2**-24 * max(terms, 16) ** 0.5
+        error = ((got - exact).abs().max() / exact.abs().max()).item() if exact.numel() else 0.0
+        if not error <= limit:
+            raise SystemExit(
+                f"{what} of {layer.name}, batch {batch}, sparsity {sparsity}: error {error:.2g} > {limit:.2g}"
+            )
+
+    passes[FORWARD]()
+    exact = operands.exact_output(sparsity, samples)
+    hold(FORWARD, candidate.unlay(candidate.output)[samples], exact, mask[0].numel())
+    if not layer.first:
+        passes[BACKWARD_INPUT]()
+        exact = operands.exact_grad_input(sparsity, samples)
+        hold(BACKWARD_INPUT, candidate.unlay(candidate.grad_input)[samples], exact, mask[:, 0].numel())
+    passes[BACKWARD_WEIGHT]()
+    terms = batch * height * width
+    hold(BACKWARD_WEIGHT, candidate.grad_values, operands.exact_grad_weight[mask], terms)
+    hold("gradient to the bias", candidate.grad_bias, operands.grad_output.double().sum((0, 2, 3)), terms)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Fair timing on a noisy machine: candidates take turns, and their fastest rounds are compared.
+
+Whatever slows the machine for a while slows all candidates alike. ``spread`` tells how far the median round
+was above the fastest one: ratios that differ by less than it are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds for one call."""
+
+    fastest: float
+    median: float
+
+    @property
+    def spread(self) -> float:
+        """How far the median round is above the fastest, as a share of it."""
+        return self.median / self.fastest - 1
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 9,
+    sample_seconds: float = 2e-3,
+    budget_seconds: float = 2.0,
+) -> dict[str, Timing]:
+    """Time candidates in turns.
+
+    Parameters
+    ----------
+    candidates : mapping of str to callable
+        What to time, without arguments.
+    rounds : int
+        Samples of each candidate. At least 3 are taken even when the budget is spent.
+    sample_seconds : float
+        A candidate that takes less is called several times for one sample, to drown the clock's resolution.
+    budget_seconds : float
+        No new round starts after this time.
+    """
+    calls = {}
+    for name, candidate in candidates.items():
+        candidate()  # warm-up: memory, threads, primitive caches
+        calls[name] = max(1, round(sample_seconds / max(_seconds(candidate, 1), 1e-7)))
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= 3 and time.perf_counter() - start > budget_seconds:
+            break
+        for name, candidate in candidates.items():
+            samples[name].append(_seconds(candidate, calls[name]))
+    return {name: Timing(min(taken), statistics.median(taken)) for name, taken in samples.items()}
+
+
+def _seconds(candidate: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        candidate()
+    return (time.perf_counter() - start) / calls
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a table of timings must say of itself: command, machine, commit, versions."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "commit": _git("rev-parse", "--short", "HEAD")
+        + ("+changes" if _git("diff", "--stat", "HEAD") else ""),
+    }
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    Path(path).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        names = {key.strip(): value.strip() for key, value in fields.items()}
+        return f"{names['model name']} (family {names['cpu family']}, model {names['model']})"
+    except (OSError, KeyError):
+        return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
