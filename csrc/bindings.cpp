@@ -1,11 +1,85 @@
-// The Python module sparsefit._core: bindings and nothing else.
+// The Python module sparsefit._core: bindings and nothing else. Pointers arrive as integers; see _core.pyi.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <string>
-#include <vector>
+
+#include <optional>
+
+#include "cpu/dispatch.h"
+#include "cpu/isa.h"
+#include "packed.h"
+#include "params.h"
+
+namespace py = pybind11;
+using namespace sparsefit;
+using namespace py::literals;
+using Address = std::uintptr_t;
+using Unlocked = py::call_guard<py::gil_scoped_release>;
+
+namespace {
+
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+Conv make_conv(int64_t n, int64_t c_in, int64_t h_in, int64_t w_in, int64_t c_out, int64_t h_out,
+               int64_t w_out, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, int64_t pad_top,
+               int64_t pad_left, int64_t dilation_h, int64_t dilation_w, int64_t groups) {
+    return {n,  c_in,     h_in,     w_in,    c_out,    h_out,      w_out,      kh,
+            kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
+}
+
+Operand make_operand(Address address, std::optional<std::array<int64_t, 4>> strides, int lanes) {
+    if (strides.has_value() == (lanes != 0)) throw py::value_error("give either strides or lanes");
+    return {at<float>(address), strides.value_or(std::array<int64_t, 4>{}), lanes};
+}
+
+py::array_t<int32_t> pack_mask(py::array_t<bool, py::array::c_style | py::array::forcecast> mask,
+                               int64_t groups) {
+    if (mask.ndim() != 4) throw py::value_error("a mask is (C_out, C_in / groups, kh, kw)");
+    const auto data = pack(mask.data(), mask.shape(0), mask.shape(1), mask.shape(2), mask.shape(3), groups);
+    return py::array_t<int32_t>(static_cast<py::ssize_t>(data.size()), data.data());
+}
+
+void forward(const Conv& conv, const Operand& input, Address values, Address bias, Address pattern,
+             const Operand& output, int threads, bool relu) {
+    kernels().forward(conv, input, at<float>(values), at<float>(bias), Pattern(at<int32_t>(pattern)), output,
+                      relu, threads);
+}
+
+void backward_input(const Conv& conv, const Operand& grad_output, Address values, Address pattern,
+                    const Operand& grad_input, int threads) {
+    kernels().backward_input(conv, grad_output, at<float>(values), Pattern(at<int32_t>(pattern)), grad_input,
+                             threads);
+}
+
+void backward_weight(const Conv& conv, const Operand& input, const Operand& grad_output, Address pattern,
+                     Address grad_values, Address grad_bias, int threads) {
+    kernels().backward_weight(conv, input, grad_output, Pattern(at<int32_t>(pattern)), at<float>(grad_values),
+                              at<float>(grad_bias), threads);
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of sparsefit; free of torch.";
-    m.def("isas", [] { return std::vector<std::string>{"portable"}; });
-    m.def("isa", [] { return std::string("portable"); });
+    py::class_<Conv>(m, "Conv").def(py::init(&make_conv), py::kw_only(), "n"_a, "c_in"_a, "h_in"_a, "w_in"_a,
+                                    "c_out"_a, "h_out"_a, "w_out"_a, "kh"_a, "kw"_a, "stride_h"_a = 1,
+                                    "stride_w"_a = 1, "pad_top"_a = 0, "pad_left"_a = 0, "dilation_h"_a = 1,
+                                    "dilation_w"_a = 1, "groups"_a = 1);
+    py::class_<Operand>(m, "Operand")
+        .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0);
+    m.def("isas", &isas);
+    m.def("isa", &isa);
+    m.def(
+        "fma_peak", [](double seconds) { return kernels().fma_peak(seconds); }, "seconds"_a = 0.2,
+        Unlocked());
+    m.def("pack", &pack_mask, "mask"_a, "groups"_a);
+    m.def("forward", &forward, "conv"_a, "input"_a, "values"_a, "bias"_a, "pattern"_a, "output"_a,
+          "threads"_a, "relu"_a = false, Unlocked());
+    m.def("backward_input", &backward_input, "conv"_a, "grad_output"_a, "values"_a, "pattern"_a,
+          "grad_input"_a, "threads"_a, Unlocked());
+    m.def("backward_weight", &backward_weight, "conv"_a, "input"_a, "grad_output"_a, "pattern"_a,
+          "grad_values"_a, "grad_bias"_a, "threads"_a, Unlocked());
 }

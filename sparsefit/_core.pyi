@@ -52,13 +52,26 @@ def isas() -> list[str]:
 def isa() -> str:
     """Return the one in use: the best, or the one that SPARSEFIT_FORCE_ISA names (checked at first use)."""
 
+def fma_peak(seconds: float = 0.2) -> float:
+    """Return the GFLOP/s of multiply-adds on registers alone, of one thread, with the instruction set in use."""
+
 def pack(mask: NDArray[np.bool_], groups: int) -> NDArray[np.int32]:
     """Make the pattern of a mask of shape (C_out, C_in / groups, kh, kw)."""
 
 def forward(
-    conv: Conv, input: Operand, values: int, bias: int, pattern: int, output: Operand, threads: int
+    conv: Conv,
+    input: Operand,
+    values: int,
+    bias: int,
+    pattern: int,
+    output: Operand,
+    threads: int,
+    relu: bool = False,
 ) -> None:
-    """Output = convolution of the input with the kept weights, plus the bias; every element is written."""
+    """Output = convolution of the input with the kept weights, plus the bias; every element is written.
+
+    ``relu`` replaces negative outputs by 0 (NaN stays NaN).
+    """
 
 def backward_input(
     conv: Conv, grad_output: Operand, values: int, pattern: int, grad_input: Operand, threads: int

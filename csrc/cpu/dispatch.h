@@ -1,0 +1,43 @@
+// The table of kernels, one row per instruction set.
+#pragma once
+#include <cstdint>
+#include "packed.h"
+#include "params.h"
+
+namespace sparsefit {
+
+// output = convolution(input, values) + bias (0: none); every element is written.
+using Forward = void (*)(const Conv&, const Operand& input, const float* values, const float* bias,
+                         const Pattern&, const Operand& output, bool relu, int threads);
+using BackwardInput = void (*)(const Conv&, const Operand& grad_output, const float* values, const Pattern&,
+                               const Operand& grad_input, int threads);
+// grad_bias may be null.
+using BackwardWeight = void (*)(const Conv&, const Operand& input, const Operand& grad_output, const Pattern&,
+                                float* grad_values, float* grad_bias, int threads);
+// GFLOP/s of fused multiply-adds on registers alone, on one thread, over about this many seconds.
+using FmaPeak = double (*)(double seconds);
+
+struct Kernels {
+    const char* isa;
+    Forward forward;
+    BackwardInput backward_input;
+    BackwardWeight backward_weight;
+    FmaPeak fma_peak;
+};
+
+#if defined(__x86_64__)
+namespace avx512 {
+extern const Kernels kernels__avx512;
+}
+namespace avx2 {
+extern const Kernels kernels__avx2;
+}
+#endif
+namespace portable {
+extern const Kernels kernels__portable;
+}
+
+// The row of the instruction set in use.
+const Kernels& kernels();
+
+}  // namespace sparsefit

@@ -1,0 +1,12 @@
+// Every kernel of one instruction set: included inside its namespace and target region, after Vec.
+#include "cpu/stage.inl.h"
+#include "cpu/tile.inl.h"
+#include "cpu/gather.inl.h"
+#include "cpu/forward.inl.h"
+#include "cpu/backward_input.inl.h"
+#include "cpu/backward_weight.inl.h"
+#include "cpu/fma_peak.inl.h"
+
+const Kernels KERNEL(kernels) = {SPARSEFIT_ISA, KERNEL(sparse_conv2d_forward_over_batch),
+                                 KERNEL(sparse_conv2d_backward_input_over_batch),
+                                 KERNEL(sparse_conv2d_backward_weight_over_batch), fma_peak};

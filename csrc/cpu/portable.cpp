@@ -1,0 +1,57 @@
+// Kernels for any CPU: four floats at a time, which GCC and clang turn into SSE2 or NEON.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "cpu/gather.h"
+#include "cpu/plan.h"
+#include "threads.h"
+
+#define SPARSEFIT_ISA "portable"
+#define KERNEL(name) name##__portable
+
+namespace sparsefit::portable {
+
+using Quad = float __attribute__((vector_size(16)));
+using QuadMask = int __attribute__((vector_size(16)));
+
+// kLanes floats.
+struct Vec {
+    Quad part[4];
+};
+constexpr int kTileVectors = 3;  // accumulators that fit the registers
+constexpr int kFmaChains = 3;
+
+inline Vec broadcast(float x) {
+    const Quad q = {x, x, x, x};
+    return {{q, q, q, q}};
+}
+inline Vec load(const float* p) {
+    Vec v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+inline void store(float* p, const Vec& v) { __builtin_memcpy(p, &v, sizeof v); }
+inline Vec add(const Vec& a, const Vec& b) {
+    return {{a.part[0] + b.part[0], a.part[1] + b.part[1], a.part[2] + b.part[2], a.part[3] + b.part[3]}};
+}
+inline Vec fma(const Vec& a, const Vec& b, const Vec& c) {
+    return {{c.part[0] + a.part[0] * b.part[0], c.part[1] + a.part[1] * b.part[1],
+             c.part[2] + a.part[2] * b.part[2], c.part[3] + a.part[3] * b.part[3]}};
+}
+// max(x, 0) that keeps NaN.
+inline Vec relu(const Vec& a) {
+    Vec v;
+    for (int i = 0; i < 4; ++i) v.part[i] = (Quad)(~(QuadMask)(a.part[i] < 0) & (QuadMask)a.part[i]);
+    return v;
+}
+inline float sum(const Vec& a) {
+    const Quad q = (a.part[0] + a.part[1]) + (a.part[2] + a.part[3]);
+    return (q[0] + q[1]) + (q[2] + q[3]);
+}
+
+#include "cpu/kernels.inl.h"
+
+}  // namespace sparsefit::portable

@@ -1,0 +1,56 @@
+// What a kernel is told: sizes, strides in elements, raw pointers. Checked by the caller, in Python.
+#pragma once
+#include <array>
+#include <cstdint>
+
+namespace sparsefit {
+
+// The widest blocked layout: images whose values lie side by side, one per vector lane.
+constexpr int kLanes = 16;
+
+// Sizes of one convolution; a linear layer is a 1x1 convolution on 1x1 pixels.
+struct Conv {
+    int64_t n, c_in, h_in, w_in, c_out, h_out, w_out, kh, kw;
+    int64_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1, groups = 1;
+
+    int64_t c_in_group() const { return c_in / groups; }
+    int64_t c_out_group() const { return c_out / groups; }
+    int64_t taps() const { return kh * kw; }
+};
+
+// A tensor (N, C, H, W): lanes == 0 means any four strides, otherwise (ceil(N / lanes), C, H, W, lanes).
+struct Operand {
+    float* data;
+    std::array<int64_t, 4> strides;
+    int lanes;
+};
+
+// An operand as the kernels see it: lane i of block b is image kLanes * b + i. A linear layer turns `chunk`
+// batch blocks at a time into the columns of one image, so that a tile can span several of them.
+struct View {
+    float* data;
+    int64_t block, channel, row, column, lane;  // strides
+    int64_t blocks, channels, height, width, n;
+    int64_t chunk;       // batch blocks per block of this view; 1 unless it is the view of a linear layer
+    int stored_lanes;    // lanes in memory, used or not, of a blocked operand; 0 for a strided one
+    bool whole_vectors;  // whether every vector is kLanes adjacent floats
+
+    float* at(int64_t b, int64_t c, int64_t y, int64_t x) const {
+        return data + b * block + c * channel + y * row + x * column;
+    }
+    // Lanes that hold an image, of the vectors in block b and column x.
+    int lanes(int64_t b, int64_t x) const {
+        const int64_t rest = n - kLanes * (chunk == 1 ? b : b * chunk + x);
+        return rest < kLanes ? static_cast<int>(rest) : kLanes;
+    }
+    // Columns of block b: the last chunk of a linear layer may be smaller.
+    int64_t columns(int64_t b) const {
+        const int64_t rest = (n + kLanes - 1) / kLanes - b * chunk;
+        return chunk == 1 || rest >= chunk ? width : rest;
+    }
+};
+
+// chunk > 1 needs 1x1 pixels.
+View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, int64_t width, int64_t chunk);
+
+}  // namespace sparsefit
