@@ -1,0 +1,221 @@
+"""Pruning at initialisation: saliencies, and the masks that keep the largest.
+
+Every criterion gives each prunable parameter a saliency; a mask keeps the kappa = round(n (1 - sparsity)) largest
+over the whole network. So the masks of one model and seed are nested over sparsity.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sparsefit.errors import InputError
+from sparsefit.experiment.data import DataSet
+from sparsefit.experiment.saliency import grasp, magnitude, random, snip, synflow
+
+Masks = dict[str, Tensor]
+"""Bool tensors by parameter name; True keeps. Every parameter of the model has one."""
+
+Criterion = Callable[..., dict[str, Tensor]]
+
+METHODS: dict[str, Criterion] = {
+    "snip": snip,
+    "grasp": grasp,
+    "synflow": synflow,
+    "magnitude": magnitude,
+    "random": random,
+}
+"""Pruning criteria by name."""
+
+SCOPES = ("all", "one-batch")
+"""Training examples that SNIP and GraSP see: all, as in the release, or one batch of 100, as in the SNIP paper."""
+
+BATCH = 100
+"""Examples whose mean loss is one term of the saliency."""
+
+FORMAT = "sparsefit.masks/1"
+
+
+def saliencies(
+    model: nn.Module,
+    dataset: DataSet,
+    indices: NDArray[np.int64],
+    *,
+    method: str = "snip",
+    scope: str = "all",
+    biases: bool = True,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Compute the saliency of every prunable parameter.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Freshly initialised; it is not changed.
+    dataset : DataSet
+    indices : ndarray of int64
+        Training examples in the order of `data.ExampleOrder.pruning`.
+    method : {"snip", "grasp", "synflow", "magnitude", "random"}
+    scope : {"all", "one-batch"}
+        Whether the criterion sees all `indices` or the first 100.
+    biases : bool
+        Whether biases compete with the weights.
+    seed : int
+        Used by ``random`` only.
+
+    Returns
+    -------
+    dict of str to Tensor
+        float64, by parameter name, weights first, then biases: the order in which ties are broken.
+
+    Raises
+    ------
+    InputError
+        Unknown method or scope, a model without Conv2d and Linear layers, saliencies that are not finite.
+    """
+    if method not in METHODS:
+        raise InputError(f"pruning: got {method!r}, allowed {', '.join(METHODS)}")
+    if scope not in SCOPES:
+        raise InputError(f"pruning_scope: got {scope!r}, allowed {', '.join(SCOPES)}")
+    names = prunable(model, biases=biases)
+    if scope == "one-batch":
+        indices = indices[:BATCH]
+    found = METHODS[method](model, names, dataset=dataset, indices=indices, batch=BATCH, seed=seed)
+    for name, saliency in found.items():
+        if not torch.isfinite(saliency).all():
+            raise InputError(
+                f"{method}: the saliency of {name} is not finite; the model returns NaN or overflows at "
+                "initialisation: check its initial weights and the range of its inputs"
+            )
+    if not any(saliency.any() for saliency in found.values()):
+        raise InputError(
+            f"{method}: every saliency is 0, so nothing tells the parameters apart; do the weights start at 0?"
+        )
+    return found
+
+
+def top(model: nn.Module, saliency: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """Keep the largest saliencies of the whole network; equal ones in the order of the mapping.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Gives names and shapes; parameters without a saliency are kept whole and not counted.
+    saliency : mapping of str to Tensor
+        What `saliencies` returned.
+    sparsity : float
+        Share of the prunable parameters to remove, in [0, 1).
+
+    Raises
+    ------
+    InputError
+        A sparsity outside [0, 1), or one that would keep nothing.
+    """
+    n = sum(values.numel() for values in saliency.values())
+    kept = kappa(n, sparsity)
+    masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    flat = torch.cat([values.flatten() for values in saliency.values()])
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[torch.sort(flat, descending=True, stable=True).indices[:kept]] = True
+    sizes = [values.numel() for values in saliency.values()]
+    for (name, values), part in zip(saliency.items(), chosen.split(sizes), strict=True):
+        masks[name] = part.reshape(values.shape)
+    return masks
+
+
+def masks(
+    model: nn.Module,
+    dataset: DataSet,
+    indices: NDArray[np.int64],
+    sparsity: float,
+    **options: Any,
+) -> Masks:
+    """Return the masks of one sparsity; `options` are those of `saliencies`.
+
+    Sparsity 0 keeps everything, biases included, and looks at no example. For several sparsities of one model,
+    call `saliencies` once and `top` for each.
+    """
+    if kappa(1, 0) and sparsity == 0:
+        return {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    return top(model, saliencies(model, dataset, indices, **options), sparsity)
+
+
+def kappa(n: int, sparsity: float) -> int:
+    """Return how many of `n` parameters are kept: round(n (1 - sparsity)), halves to even, as the release does."""
+    if not 0 <= sparsity < 1:
+        raise InputError(
+            f"sparsity: got {sparsity:g}, allowed 0 (dense) up to, not including, 1 (nothing would be left); "
+            "it is the share of zeros, not percent"
+        )
+    kept = round(n * (1.0 - sparsity))
+    if not kept:
+        raise InputError(f"sparsity {sparsity:g} keeps none of {n} parameters; choose a smaller one")
+    return kept
+
+
+def prunable(model: nn.Module, *, biases: bool) -> list[str]:
+    """Return the names of the weights of every Conv2d and Linear, then (`biases`) of their biases."""
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    if not layers:
+        raise InputError("the model has no Conv2d or Linear layer, so there is nothing to prune")
+    weights = [f"{name}.weight".removeprefix(".") for name, _ in layers]
+    names = [f"{name}.bias".removeprefix(".") for name, layer in layers if layer.bias is not None]
+    return weights + names if biases else weights
+
+
+def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Set the pruned parameters to 0, in place."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.mul_(masks[name])
+
+
+def save(path: str | Path, masks: Mapping[str, Tensor], **metadata: Any) -> None:
+    """Write masks to an npz file, 1 bit each, with the metadata (model, seed, sparsity ...) as JSON; atomic."""
+    path = Path(path)
+    header = {
+        "format": FORMAT,
+        "shapes": {name: list(mask.shape) for name, mask in masks.items()},
+        **metadata,
+    }
+    arrays = {name: np.packbits(mask.cpu().numpy().ravel()) for name, mask in masks.items()}
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        try:
+            np.savez_compressed(stream, allow_pickle=False, **{"/": np.array(json.dumps(header))}, **arrays)
+            stream.close()
+            os.replace(stream.name, path)
+        except BaseException:
+            os.unlink(stream.name)
+            raise
+
+
+def load(path: str | Path) -> tuple[Masks, dict[str, Any]]:
+    """Read masks and metadata that `save` wrote; never unpickles.
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or not of this format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["/"]))
+            if header.pop("format") != FORMAT:
+                raise ValueError("another format")
+            found = {}
+            for name, shape in header.pop("shapes").items():
+                bits = np.unpackbits(archive[name], count=int(np.prod(shape)))
+                found[name] = torch.from_numpy(bits.astype(bool).reshape(shape))
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as masks ({FORMAT}): {error}") from error
+    return found, header
