@@ -108,8 +108,8 @@ def standardise(name: str, train: Examples, test: Examples, *, largest: int, che
     def scale(images: NDArray[np.uint8]) -> torch.Tensor:
         scaled = images.astype(np.float32)
         scaled /= np.float32(largest)
-        scaled -= np.float32(mean)[:, None, None]
-        scaled /= np.float32(std)[:, None, None]
+        scaled -= mean.astype(np.float32)[:, None, None]
+        scaled /= std.astype(np.float32)[:, None, None]
         return torch.from_numpy(scaled)
 
     return DataSet(
@@ -138,7 +138,7 @@ class ExampleOrder:
     """The order in which one trial sees its examples, as in the release.
 
     One ``RandomState`` serves, in this order, the split, the order for pruning, then one shuffle an epoch. So
-    the split, the pruning order and the first epoch are the same for every trial, batch size and sparsity. (The
+    the split, the pruning order and first epoch are the same for all trials, batch sizes and sparsities. (The
     release also shuffles the validation set for its logging; sparsefit does not, so from the second epoch on
     its orders are its own.)
 

@@ -29,8 +29,8 @@ class Range:
     min_value, max_value : float
         Ends of the range.
     scale : str
-        ``LOG_SCALE``: uniform in log10 x; ``REVERSE_LOG_SCALE``: uniform in log10(1 - x), u = 0 at the *largest*
-        value; ``LINEAR_SCALE``.
+        ``LOG_SCALE``: uniform in log10 x; ``REVERSE_LOG_SCALE``: uniform in log10(1 - x), u = 0 at the
+        *largest* value; ``LINEAR_SCALE``.
     type : str
         ``DOUBLE`` or ``INTEGER`` (truncated).
     """
@@ -55,7 +55,7 @@ class Range:
             raise InputError(f"max_value: got {self.max_value}, but REVERSE_LOG_SCALE needs values below 1")
 
     def value(self, u: float) -> float:
-        """Map a coordinate in [0, 1) to a value, with the release's arithmetic so that its numbers come out."""
+        """Map a coordinate in [0, 1) to a value in the release's arithmetic, so that its numbers come out."""
         if self.scale == "LOG_SCALE":
             shift = math.log10(self.min_value)
             value = 10 ** (u * (math.log10(self.max_value) - shift) + shift)
@@ -70,8 +70,8 @@ class Range:
 def sobol(workload: Workload, trials: int) -> list[Setting]:
     """Return the settings of trials 0 .. ``trials - 1``; a trial's setting does not depend on `trials`.
 
-    The points are the release's (``sampling = "sobol"``) or scipy's scrambled ones (``"scrambled-sobol"``, with
-    the workload's ``sampling_seed``); axes follow the order of the search space.
+    The points are the release's (``sampling = "sobol"``) or scipy's scrambled ones (``"scrambled-sobol"``,
+    with the workload's ``sampling_seed``); axes follow the order of the search space.
     """
     axes = len(workload.search_space)
     if workload.sampling == "sobol":

@@ -1,7 +1,7 @@
 """Pruning at initialisation: saliencies, and the masks that keep the largest.
 
-Every criterion gives each prunable parameter a saliency; a mask keeps the kappa = round(n (1 - sparsity)) largest
-over the whole network. So the masks of one model and seed are nested over sparsity.
+Every criterion gives each prunable parameter a saliency; a mask keeps the kappa = round(n (1 - sparsity))
+largest of the whole network. So the masks of one model and seed are nested over sparsity.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METHODS: dict[str, Criterion] = {
 """Pruning criteria by name."""
 
 SCOPES = ("all", "one-batch")
-"""Training examples that SNIP and GraSP see: all, as in the release, or one batch of 100, as in the SNIP paper."""
+"""Training examples that SNIP and GraSP see: all, as in the release, or 100, as in the SNIP paper."""
 
 BATCH = 100
 """Examples whose mean loss is one term of the saliency."""
@@ -99,7 +99,7 @@ def saliencies(
             )
     if not any(saliency.any() for saliency in found.values()):
         raise InputError(
-            f"{method}: every saliency is 0, so nothing tells the parameters apart; do the weights start at 0?"
+            f"{method}: every saliency is 0: nothing tells the parameters apart; do the weights start at 0?"
         )
     return found
 
@@ -142,25 +142,30 @@ def masks(
 ) -> Masks:
     """Return the masks of one sparsity; `options` are those of `saliencies`.
 
-    Sparsity 0 keeps everything, biases included, and looks at no example. For several sparsities of one model,
-    call `saliencies` once and `top` for each.
+    Sparsity 0 keeps everything, biases included, and looks at no example. For several sparsities of one
+    model, call `saliencies` once and `top` for each.
     """
-    if kappa(1, 0) and sparsity == 0:
+    if sparsity == 0:
         return {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
     return top(model, saliencies(model, dataset, indices, **options), sparsity)
 
 
 def kappa(n: int, sparsity: float) -> int:
-    """Return how many of `n` parameters are kept: round(n (1 - sparsity)), halves to even, as the release does."""
+    """Return how many of `n` parameters are kept: round(n (1 - sparsity)), halves to even."""
+    check_sparsity(sparsity)
+    kept = round(n * (1.0 - sparsity))
+    if not kept:
+        raise InputError(f"sparsity {sparsity:g} keeps none of {n} parameters; choose a smaller one")
+    return kept
+
+
+def check_sparsity(sparsity: float) -> None:
+    """Refuse a sparsity outside [0, 1)."""
     if not 0 <= sparsity < 1:
         raise InputError(
             f"sparsity: got {sparsity:g}, allowed 0 (dense) up to, not including, 1 (nothing would be left); "
             "it is the share of zeros, not percent"
         )
-    kept = round(n * (1.0 - sparsity))
-    if not kept:
-        raise InputError(f"sparsity {sparsity:g} keeps none of {n} parameters; choose a smaller one")
-    return kept
 
 
 def prunable(model: nn.Module, *, biases: bool) -> list[str]:
@@ -181,7 +186,7 @@ def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def save(path: str | Path, masks: Mapping[str, Tensor], **metadata: Any) -> None:
-    """Write masks to an npz file, 1 bit each, with the metadata (model, seed, sparsity ...) as JSON; atomic."""
+    """Write masks to an npz file, a bit each, and metadata (model, seed, sparsity ..) as JSON; atomic."""
     path = Path(path)
     header = {
         "format": FORMAT,

@@ -16,7 +16,7 @@ from sparsefit.errors import InputError
 from sparsefit.experiment.data import DATASETS
 from sparsefit.experiment.metaparameters import Range
 from sparsefit.experiment.model import MODELS
-from sparsefit.experiment.prune import METHODS, SCOPES
+from sparsefit.experiment.prune import METHODS, SCOPES, check_sparsity
 
 BUILT_IN = resources.files("sparsefit.experiment") / "workloads"
 
@@ -105,7 +105,8 @@ class Workload:
                 raise InputError(f"{key}: got {getattr(self, key)}, allowed 1 or more")
         if self.eval_interval > self.max_steps:
             raise InputError(
-                f"eval_interval: got {self.eval_interval}, but max_steps is {self.max_steps}: no goal check would run"
+                f"eval_interval: got {self.eval_interval}, allowed 1 to max_steps ({self.max_steps}), "
+                "or the goal would never be checked"
             )
         if not self.batch_sizes or min(self.batch_sizes) < 1:
             raise InputError(
@@ -144,15 +145,6 @@ class Workload:
         return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
 
 
-def check_sparsity(sparsity: float) -> None:
-    """Refuse a sparsity outside [0, 1)."""
-    if not 0 <= sparsity < 1:
-        raise InputError(
-            f"sparsity: got {sparsity:g}, allowed 0 (dense) up to, not including, 1 (nothing would be left); "
-            "it is the share of zeros, not percent"
-        )
-
-
 def names() -> list[str]:
     """Return the names of the built-in workloads."""
     return sorted(
@@ -166,7 +158,7 @@ def load(name_or_path: str | Path) -> Workload:
     Raises
     ------
     InputError
-        Unknown name, unreadable file, unknown or missing key, wrong type or value; the message names the file,
+        Unknown name, unreadable file, unknown or missing key, wrong type or value; the message names file,
         the key, what was got and what is allowed.
     """
     text = str(name_or_path)
@@ -188,7 +180,7 @@ def load(name_or_path: str | Path) -> Workload:
 
 
 def parse(text: str, name: str, where: str) -> Workload:
-    """Make a workload of TOML text; `name` is its name unless the text says another, `where` is the file."""
+    """Make a workload of TOML text from the file `where`; `name` is its name unless the text has one."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -197,7 +189,7 @@ def parse(text: str, name: str, where: str) -> Workload:
 
 
 def from_dict(table: dict[str, Any], where: str = "workload") -> Workload:
-    """Make a workload of what `Workload.to_dict` returned or a TOML file holds; `where` begins error messages."""
+    """Make a workload of what `Workload.to_dict` gave or TOML holds; `where` begins error messages."""
     known = {f.name: f for f in fields(Workload)}
     if unknown := [key for key in table if key not in known]:
         raise InputError(f"{where}: unknown key {unknown[0]!r}; allowed {', '.join(known)}")
@@ -209,7 +201,7 @@ def from_dict(table: dict[str, Any], where: str = "workload") -> Workload:
         raise InputError(f"{where}: {error}") from error
 
 
-EXPECTED = {
+EXPECTED: dict[str, tuple[Any, str]] = {
     "str": (str, "a string"),
     "bool": (bool, "true or false"),
     "int": (int, "a whole number"),
