@@ -1,0 +1,140 @@
+"""The trial function: from a spec to a trained trial; each worker holds one copy and its data."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sparsefit.conv import sparsify
+from sparsefit.experiment import data, model, prune
+from sparsefit.experiment.goal import GoalCheck
+from sparsefit.experiment.optimizer import Optimizer
+from sparsefit.experiment.records import TrialEnd, TrialSpec
+from sparsefit.experiment.study import Definition
+from sparsefit.experiment.trial import Budget, train
+
+
+class TrialRunner:
+    """Runs one trial after another of a sweep.
+
+    Trial i has the same metaparameters, initial weights (seed i), order of examples (seed 0, as in the release)
+    and, at one sparsity, mask, whatever the batch size. Data are read and masks made when first needed.
+
+    Parameters
+    ----------
+    definition : Definition
+    data_dir : path, optional
+        See `data.load`.
+    """
+
+    def __init__(self, definition: Definition, data_dir: str | Path | None = None) -> None:
+        self.definition = definition
+        self.data_dir = data_dir
+        self._masks: dict[tuple[int, float], prune.Masks] = {}
+
+    @cached_property
+    def dataset(self) -> data.DataSet:
+        """The data set of the workload."""
+        return data.load(self.definition.workload.dataset, self.data_dir)
+
+    @cached_property
+    def validation(self) -> tuple[Tensor, Tensor]:
+        """Images and labels of the validation set."""
+        _, indices = data.split(self.dataset)
+        return self.dataset.train_images[indices], self.dataset.train_labels[indices]
+
+    @cached_property
+    def settings(self) -> list[dict[str, float]]:
+        """The metaparameters of every trial."""
+        return self.definition.settings()
+
+    def __call__(self, spec: TrialSpec) -> TrialEnd:
+        """Run one trial up to its limit."""
+        workload = self.definition.workload
+        with one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.trial)  # for models that draw numbers while they train
+            network, masks = self.network(spec.trial, spec.study.sparsity)
+            optimizer = Optimizer(
+                list(network.parameters()),
+                workload.optimizer,
+                workload.schedule,
+                self.settings[spec.trial],
+                masks,
+            )
+            images, labels = self.validation
+            order = data.ExampleOrder(len(self.dataset.train_labels))
+            return train(
+                network,
+                optimizer,
+                self.dataset.train_images,
+                self.dataset.train_labels,
+                order.batches(spec.study.batch_size),
+                GoalCheck(images, labels, workload.goal_count(len(labels))),
+                Budget(workload.eval_interval, workload.max_steps, spec.limit),
+                curves=self.definition.curves,
+            )
+
+    def network(self, trial: int, sparsity: float) -> tuple[nn.Module, dict[nn.Parameter, Tensor]]:
+        """Return the pruned model at its initial weights, and the masks that its layers do not apply themselves.
+
+        With sparse layers, these are masks that keep a part of a bias, or of a layer of another kind.
+        """
+        initial = model.build(
+            self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=trial
+        )
+        masks = self.masks(initial, trial, sparsity)
+        if self.definition.backend == "dense":
+            parameters = dict(initial.named_parameters())
+            return initial, {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
+        prunable = prune.prunable(initial, biases=True)
+        inside = {
+            name: masks[name]
+            for name in prunable
+            if name.endswith("weight") or masks[name].all() or not masks[name].any()
+        }
+        network = sparsify(initial, inside, backend="sparse")
+        parameters = dict(network.named_parameters())
+        rest = [name for name, mask in masks.items() if name not in inside and not mask.all()]
+        return network, {parameters[name]: masks[name] for name in rest}
+
+    def masks(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
+        """Return the masks of a trial; those of all sparsities are made at once, from one saliency."""
+        if (trial, sparsity) not in self._masks:
+            workload = self.definition.workload
+            saliency = {}
+            if any(self.definition.sparsities):
+                saliency = prune.saliencies(
+                    initial,
+                    self.dataset,
+                    data.ExampleOrder(len(self.dataset.train_labels)).pruning,
+                    method=workload.pruning,
+                    scope=workload.pruning_scope,
+                    biases=workload.prune_biases,
+                    seed=trial,
+                )
+            for each in self.definition.sparsities:
+                found = (
+                    prune.top(initial, saliency, each)
+                    if each
+                    else {
+                        name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()
+                    }
+                )
+                self._masks[trial, each] = found
+        return self._masks[trial, sparsity]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: a trial's numbers do not depend on the cores, and jobs do not fight for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,141 @@
+"""One trial: train with one setting of the metaparameters until the goal, the limit or divergence.
+
+A trial is a function of its seed: which steps it takes and when it reaches its goal depend neither on the
+process that runs it nor on what ran before. A batch of any size is run as micro-batches whose gradients add
+up to that of the mean loss, so that time per example and memory do not grow with the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparsefit.errors import InputError
+from sparsefit.experiment.goal import GoalCheck
+from sparsefit.experiment.optimizer import Optimizer
+from sparsefit.experiment.records import End, TrialEnd
+
+MICRO_BATCH = 128
+"""Examples whose activations are held at once."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a trial looks at its goal and when it ends.
+
+    Attributes
+    ----------
+    eval_interval : int
+        Steps between goal checks.
+    max_steps : int
+        Of the workload; a multiple of `eval_interval`.
+    limit : int
+        The last step of this run, at most `max_steps`; the goal is still checked there.
+    """
+
+    eval_interval: int
+    max_steps: int
+    limit: int
+
+
+def train(
+    network: nn.Module,
+    optimizer: Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    batches: Iterator[NDArray[np.int64]],
+    check: GoalCheck,
+    budget: Budget,
+    *,
+    curves: bool = False,
+    micro_batch: int = MICRO_BATCH,
+) -> TrialEnd:
+    """Train until the goal is met, the loss is not finite, or the limit.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps images ``(n, C, H, W)`` to logits ``(n, classes)``.
+    optimizer : Optimizer
+        Holds the parameters of `network`.
+    images, labels : Tensor
+        The training images that `batches` indexes.
+    batches : iterator of ndarray of int64
+        Indices of one batch after another.
+    check : GoalCheck
+    budget : Budget
+    curves : bool
+        Evaluate the whole validation set at every check and keep the curve.
+    micro_batch : int
+        Examples run at once.
+
+    Raises
+    ------
+    InputError
+        The loss is not finite before the first update: the model is broken, no training diverged.
+    """
+    started = time.perf_counter()
+    check_seconds = 0.0
+    samples = 0
+    curve: list[tuple[float, float, float, float]] = []
+    status = "not_reached" if budget.limit >= budget.max_steps else "capped"
+    step = 0
+    while step < budget.limit:
+        step += 1
+        batch = torch.from_numpy(next(batches))
+        loss = accumulate_gradient(network, optimizer, images, labels, batch, micro_batch)
+        samples += len(batch)
+        if not math.isfinite(loss):
+            if step == 1:
+                raise InputError(
+                    f"the loss of the untrained model is {loss}: its outputs must be finite; "
+                    "check the model's initialisation and its forward pass"
+                )
+            status = "diverged"
+            break
+        optimizer.step(step - 1)
+        if step % budget.eval_interval == 0:
+            check_started = time.perf_counter()
+            network.eval()
+            with torch.inference_mode():
+                if curves:
+                    met, error, validation_loss = check.full(network)
+                    curve.append((step, loss, error, validation_loss))
+                else:
+                    met = check.met(network)
+            network.train()
+            check_seconds += time.perf_counter() - check_started
+            if met:
+                status = "reached"
+                break
+    return TrialEnd(
+        End(status, step),
+        samples=samples,
+        seconds=time.perf_counter() - started,
+        check_seconds=check_seconds,
+        checks=check.checks,
+        evaluated=check.evaluated,
+        floor=check.floor,
+        curve=np.array(curve).reshape(-1, 4) if curves else None,
+    )
+
+
+def accumulate_gradient(
+    network: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor, batch: Tensor, micro_batch: int
+) -> float:
+    """Leave the gradient of the batch's mean loss in the optimizer and return that loss."""
+    optimizer.zero_grad()
+    loss = 0.0
+    for indices in batch.split(micro_batch):
+        part = cross_entropy(network(images[indices]), labels[indices], reduction="sum") / len(batch)
+        part.backward()  # type: ignore[no-untyped-call]
+        loss += part.item()
+    return loss
