@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -28,7 +29,8 @@ namespace sparsefit::avx2 {
 struct Vec {
     __m256 low, high;
 };
-constexpr int kTileVectors = 7;  // accumulators that fit the registers
+constexpr int kRegisterFloats = 8;  // the widest register
+constexpr int kTileVectors = 7;     // accumulators that fit the registers
 constexpr int kFmaChains = 7;
 
 inline Vec broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,8 @@ namespace sparsefit::avx512 {
 struct Vec {
     __m512 all;
 };
-constexpr int kTileVectors = 28;  // accumulators that fit the registers
+constexpr int kRegisterFloats = 16;  // the widest register
+constexpr int kTileVectors = 28;     // accumulators that fit the registers
 constexpr int kFmaChains = 12;
 
 inline Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }

@@ -1,6 +1,7 @@
 // The table of kernels, one row per instruction set.
 #pragma once
 #include <cstdint>
+#include "cpu/blocked.h"
 #include "packed.h"
 #include "params.h"
 
@@ -23,6 +24,7 @@ struct Kernels {
     BackwardInput backward_input;
     BackwardWeight backward_weight;
     FmaPeak fma_peak;
+    BlockedKernels blocked;
 };
 
 #if defined(__x86_64__)

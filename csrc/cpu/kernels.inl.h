@@ -6,7 +6,16 @@
 #include "cpu/backward_input.inl.h"
 #include "cpu/backward_weight.inl.h"
 #include "cpu/fma_peak.inl.h"
+#include "cpu/blocked.inl.h"
+#include "cpu/blocked_elementwise.inl.h"
+#include "cpu/blocked_layout.inl.h"
+#include "cpu/blocked_pool.inl.h"
+#include "cpu/blocked_mean.inl.h"
+#include "cpu/blocked_row.inl.h"
 
-const Kernels KERNEL(kernels) = {SPARSEFIT_ISA, KERNEL(sparse_conv2d_forward_over_batch),
+const Kernels KERNEL(kernels) = {SPARSEFIT_ISA,
+                                 KERNEL(sparse_conv2d_forward_over_batch),
                                  KERNEL(sparse_conv2d_backward_input_over_batch),
-                                 KERNEL(sparse_conv2d_backward_weight_over_batch), fma_peak};
+                                 KERNEL(sparse_conv2d_backward_weight_over_batch),
+                                 fma_peak,
+                                 kBlockedKernels};

@@ -1,6 +1,7 @@
 // Kernels for any CPU: four floats at a time, which GCC and clang turn into SSE2 or NEON.
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,7 +22,8 @@ using QuadMask = int __attribute__((vector_size(16)));
 struct Vec {
     Quad part[4];
 };
-constexpr int kTileVectors = 3;  // accumulators that fit the registers
+constexpr int kRegisterFloats = 4;  // the widest register
+constexpr int kTileVectors = 3;     // accumulators that fit the registers
 constexpr int kFmaChains = 3;
 
 inline Vec broadcast(float x) {

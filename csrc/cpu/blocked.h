@@ -1,0 +1,60 @@
+// Operations on blocked tensors (ceil(n / lanes), channels, height, width, lanes): sizes, and a row of
+// kernels. Lanes past n hold zeros on input, and are written as zeros.
+#pragma once
+#include <cstdint>
+#include "params.h"
+
+namespace sparsefit {
+
+struct Blocked {
+    int64_t n, channels, height, width;
+    int lanes;  // 1, 2, 4, 8 or 16
+
+    int64_t blocks() const { return (n + lanes - 1) / lanes; }
+    int64_t pixels() const { return height * width; }
+    int64_t plane() const { return pixels() * lanes; }  // floats of one channel of one block
+    int64_t planes() const { return blocks() * channels; }
+    int64_t floats() const { return planes() * plane(); }
+    // Lanes of a block that hold an image.
+    int images(int64_t block) const {
+        const int64_t rest = n - block * lanes;
+        return rest < lanes ? static_cast<int>(rest) : lanes;
+    }
+};
+
+// Windows of at most 256 pixels; what lies outside the image is no candidate for a maximum.
+struct Pool {
+    int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, h_out, w_out;
+
+    bool overlaps() const { return stride_h < kernel_h || stride_w < kernel_w; }
+};
+
+// `shape` is always that of the input. Addresses that may be null: bias, grad_bias, places.
+struct BlockedKernels {
+    void (*to_blocked)(const Blocked& shape, const Operand& input, float* output, int threads);
+    void (*from_blocked)(const Blocked& shape, const float* input, const Operand& output, int threads);
+    void (*relu)(const Blocked& shape, const float* input, float* output, int threads);
+    void (*relu_backward)(const Blocked& shape, const float* output, const float* grad_output,
+                          float* grad_input, int threads);
+    void (*add)(const Blocked& shape, const float* input, const float* other, float* output, int threads);
+    void (*add_bias)(const Blocked& shape, const float* input, const float* bias, float* output, int threads);
+    void (*bias_backward)(const Blocked& shape, const float* grad_output, float* grad_bias, int threads);
+    void (*max_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
+                     uint8_t* places, int threads);
+    void (*max_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,
+                              const uint8_t* places, float* grad_input, int threads);
+    void (*bias_relu_max_pool)(const Blocked& shape, const Pool& pool, const float* input, const float* bias,
+                               float* output, uint8_t* places, int threads);
+    void (*bias_relu_max_pool_backward)(const Blocked& shape, const Pool& pool, const float* output,
+                                        const float* grad_output, const uint8_t* places, float* grad_input,
+                                        float* grad_bias, int threads);
+    void (*average_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
+                         int threads);
+    void (*average_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,
+                                  float* grad_input, int threads);
+    void (*global_average_pool)(const Blocked& shape, const float* input, float* output, int threads);
+    void (*global_average_pool_backward)(const Blocked& shape, const float* grad_output, float* grad_input,
+                                         int threads);
+};
+
+}  // namespace sparsefit

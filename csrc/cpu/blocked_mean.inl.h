@@ -1,0 +1,82 @@
+// Average poolings.
+
+void KERNEL(blocked_average_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
+                                  int threads) {
+    const float share = 1.0f / static_cast<float>(pool.kernel_h * pool.kernel_w);
+    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    with_lanes(shape.lanes, [&](auto lanes) {
+        using V = Lanes<lanes>;
+        parallel_for(shape.planes(), threads, [&](int64_t index) {
+            const float* in = input + index * shape.plane();
+            float* out = output + index * plane_out;
+            for (int64_t y = 0; y < pool.h_out; ++y)
+                for (int64_t x = 0; x < pool.w_out; ++x, out += lanes) {
+                    const Window w(shape, pool, y, x);
+                    for (int lane = 0; lane < lanes; lane += V::kCount) {
+                        typename V::Float total{};
+                        for (int64_t i = w.top; i < w.bottom; ++i)
+                            for (int64_t j = w.left; j < w.right; ++j)
+                                total += V::load(in + (w.first + i * shape.width + j) * lanes + lane);
+                        V::store(out + lane, total * share);
+                    }
+                }
+        });
+    });
+}
+
+void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,
+                                           float* grad_input, int threads) {
+    const float share = 1.0f / static_cast<float>(pool.kernel_h * pool.kernel_w);
+    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    with_lanes(shape.lanes, [&](auto lanes) {
+        using V = Lanes<lanes>;
+        parallel_for(shape.planes(), threads, [&](int64_t index) {
+            const float* grad_out = grad_output + index * plane_out;
+            float* grad_in = grad_input + index * shape.plane();
+            std::fill(grad_in, grad_in + shape.plane(), 0.0f);
+            for (int64_t y = 0; y < pool.h_out; ++y)
+                for (int64_t x = 0; x < pool.w_out; ++x, grad_out += lanes) {
+                    const Window w(shape, pool, y, x);
+                    for (int lane = 0; lane < lanes; lane += V::kCount) {
+                        const typename V::Float g = V::load(grad_out + lane) * share;
+                        for (int64_t i = w.top; i < w.bottom; ++i)
+                            for (int64_t j = w.left; j < w.right; ++j) {
+                                float* target = grad_in + (w.first + i * shape.width + j) * lanes + lane;
+                                V::store(target, V::load(target) + g);
+                            }
+                    }
+                }
+        });
+    });
+}
+
+void KERNEL(blocked_global_average_pool)(const Blocked& shape, const float* input, float* output,
+                                         int threads) {
+    with_lanes(shape.lanes, [&](auto lanes) {
+        using V = Lanes<lanes>;
+        parallel_for(shape.planes(), threads, [&](int64_t index) {
+            const float* in = input + index * shape.plane();
+            const float pixels = static_cast<float>(shape.pixels());
+            for (int lane = 0; lane < lanes; lane += V::kCount) {
+                typename V::Float total{};
+                for (int64_t i = 0; i < shape.pixels(); ++i) total += V::load(in + i * lanes + lane);
+                V::store(output + index * lanes + lane, total / pixels);
+            }
+        });
+    });
+}
+
+void KERNEL(blocked_global_average_pool_backward)(const Blocked& shape, const float* grad_output,
+                                                  float* grad_input, int threads) {
+    with_lanes(shape.lanes, [&](auto lanes) {
+        using V = Lanes<lanes>;
+        parallel_for(shape.planes(), threads, [&](int64_t index) {
+            float* grad_in = grad_input + index * shape.plane();
+            const float pixels = static_cast<float>(shape.pixels());
+            for (int lane = 0; lane < lanes; lane += V::kCount) {
+                const typename V::Float g = V::load(grad_output + index * lanes + lane) / pixels;
+                for (int64_t i = 0; i < shape.pixels(); ++i) V::store(grad_in + i * lanes + lane, g);
+            }
+        });
+    });
+}

@@ -1,0 +1,151 @@
+// Poolings. A window pixel is one vector, so windows of any size, stride and padding are loops over vectors.
+
+// The part of one window that lies in the image.
+struct Window {
+    int64_t top, bottom, left, right;  // window rows [top, bottom), columns [left, right)
+    int64_t first;                     // pixel of the image under window pixel (0, 0); may lie outside
+
+    Window(const Blocked& shape, const Pool& pool, int64_t y_out, int64_t x_out) {
+        const int64_t y = y_out * pool.stride_h - pool.pad_top, x = x_out * pool.stride_w - pool.pad_left;
+        top = std::max<int64_t>(0, -y);
+        bottom = std::min(pool.kernel_h, shape.height - y);
+        left = std::max<int64_t>(0, -x);
+        right = std::min(pool.kernel_w, shape.width - x);
+        first = y * shape.width + x;
+    }
+};
+
+// Maxima of one plane. A value wins when it is larger, or NaN: so the first maximum, and the last NaN, as in
+// torch.
+template <int LANES, bool RECTIFY>
+void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, float bias, float* out,
+                    uint8_t* places) {
+    using V = Lanes<LANES>;
+    typename V::Float lowest{}, zero{};
+    lowest -= __builtin_inff();
+    for (int64_t y = 0; y < pool.h_out; ++y)
+        for (int64_t x = 0; x < pool.w_out; ++x) {
+            const Window w(shape, pool, y, x);
+            const int64_t at = (y * pool.w_out + x) * LANES;
+            for (int lane = 0; lane < LANES; lane += V::kCount) {
+                typename V::Float best = lowest;
+                typename V::Int place =
+                    typename V::Int{} + static_cast<int32_t>(w.top * pool.kernel_w + w.left);
+                for (int64_t i = w.top; i < w.bottom; ++i)
+                    for (int64_t j = w.left; j < w.right; ++j) {
+                        typename V::Float v = V::load(in + (w.first + i * shape.width + j) * LANES + lane);
+                        if (RECTIFY) v += bias;
+                        const typename V::Int here =
+                            typename V::Int{} + static_cast<int32_t>(i * pool.kernel_w + j);
+                        const auto wins = (v > best) | (v != v);
+                        best = wins ? v : best;
+                        place = wins ? here : place;
+                    }
+                if (RECTIFY) best = best < zero ? zero : best;
+                V::store(out + at + lane, best);
+                if (places) V::store(places + at + lane, place);
+            }
+        }
+}
+
+template <bool RECTIFY>
+void max_pool(const Blocked& shape, const Pool& pool, const float* input, const float* bias, float* output,
+              uint8_t* places, int threads) {
+    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    with_lanes(shape.lanes, [&](auto lanes) {
+        parallel_for(shape.planes(), threads, [&](int64_t index) {
+            float* out = output + index * plane_out;
+            max_pool_plane<lanes, RECTIFY>(shape, pool, input + index * shape.plane(),
+                                           bias ? bias[index % shape.channels] : 0.0f, out,
+                                           places ? places + index * plane_out : nullptr);
+            if (bias) clear_lanes(out, pool.h_out * pool.w_out, lanes, shape.images(index / shape.channels));
+        });
+    });
+}
+
+void KERNEL(blocked_max_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
+                              uint8_t* places, int threads) {
+    max_pool<false>(shape, pool, input, nullptr, output, places, threads);
+}
+
+void KERNEL(blocked_bias_relu_max_pool)(const Blocked& shape, const Pool& pool, const float* input,
+                                        const float* bias, float* output, uint8_t* places, int threads) {
+    max_pool<true>(shape, pool, input, bias, output, places, threads);
+}
+
+// Gradient of one plane; returns the sum of what it passed on. `out` is the output where a ReLU came before
+// the pooling, else null.
+template <int LANES, bool OVERLAPS, bool RECTIFY>
+double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const float* out,
+                               const float* grad_out, const uint8_t* places, float* grad_in) {
+    using V = Lanes<LANES>;
+    const typename V::Float zero{};
+    typename V::Float total{};
+    double sum = 0;
+    // Windows that tile the image write every pixel.
+    const bool tiles = !OVERLAPS && pool.stride_h == pool.kernel_h && pool.stride_w == pool.kernel_w &&
+                       pool.h_out * pool.kernel_h >= shape.height + pool.pad_top &&
+                       pool.w_out * pool.kernel_w >= shape.width + pool.pad_left;
+    if (!tiles) std::fill(grad_in, grad_in + shape.plane(), 0.0f);
+    for (int64_t y = 0; y < pool.h_out; ++y) {
+        for (int64_t x = 0; x < pool.w_out; ++x) {
+            const Window w(shape, pool, y, x);
+            const int64_t at = (y * pool.w_out + x) * LANES;
+            for (int lane = 0; lane < LANES; lane += V::kCount) {
+                typename V::Float g = V::load(grad_out + at + lane);
+                if (RECTIFY) {
+                    g = V::load(out + at + lane) <= zero ? zero : g;
+                    total += g;
+                }
+                const typename V::Int place = V::load(places + at + lane);
+                for (int64_t i = w.top; i < w.bottom; ++i)
+                    for (int64_t j = w.left; j < w.right; ++j) {
+                        float* target = grad_in + (w.first + i * shape.width + j) * LANES + lane;
+                        const typename V::Int here =
+                            typename V::Int{} + static_cast<int32_t>(i * pool.kernel_w + j);
+                        const typename V::Float share = place == here ? g : zero;
+                        V::store(target, OVERLAPS ? V::load(target) + share : share);
+                    }
+            }
+        }
+        if (RECTIFY) {
+            float parts[V::kCount];
+            V::store(parts, total);
+            for (float part : parts) sum += part;
+            total = zero;
+        }
+    }
+    return sum;
+}
+
+template <bool RECTIFY>
+void max_pool_backward(const Blocked& shape, const Pool& pool, const float* output, const float* grad_output,
+                       const uint8_t* places, float* grad_input, float* grad_bias, int threads) {
+    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    with_lanes(shape.lanes, [&](auto lanes) {
+        // A channel is one task: its sum has one order, whatever the number of threads.
+        parallel_for(shape.channels, threads, [&](int64_t c) {
+            double total = 0;
+            for (int64_t b = 0; b < shape.blocks(); ++b) {
+                const int64_t index = b * shape.channels + c;
+                const auto plane = pool.overlaps() ? max_pool_backward_plane<lanes, true, RECTIFY>
+                                                   : max_pool_backward_plane<lanes, false, RECTIFY>;
+                total += plane(shape, pool, output + index * plane_out, grad_output + index * plane_out,
+                               places + index * plane_out, grad_input + index * shape.plane());
+            }
+            if (grad_bias) grad_bias[c] = static_cast<float>(total);
+        });
+    });
+}
+
+void KERNEL(blocked_max_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,
+                                       const uint8_t* places, float* grad_input, int threads) {
+    // Without a ReLU the output is not looked at.
+    max_pool_backward<false>(shape, pool, grad_output, grad_output, places, grad_input, nullptr, threads);
+}
+
+void KERNEL(blocked_bias_relu_max_pool_backward)(const Blocked& shape, const Pool& pool, const float* output,
+                                                 const float* grad_output, const uint8_t* places,
+                                                 float* grad_input, float* grad_bias, int threads) {
+    max_pool_backward<true>(shape, pool, output, grad_output, places, grad_input, grad_bias, threads);
+}
