@@ -8,10 +8,14 @@ import sys
 import click
 
 from sparsefit import __version__
-from sparsefit.errors import SparsefitError
+from sparsefit.errors import MissingDependencyError, SparsefitError
 
-COMMANDS = ("env",)
+COMMANDS = ("data", "sweep", "collect", "env")
 """Command names in the order of the work; ``sparsefit.cli.<name>`` holds ``command``."""
+
+
+TRAINING = {"torch", "sklearn", "pooch", "platformdirs"}
+"""Packages of the extra ``train``, which the fitting half does without."""
 
 
 class OrderedGroup(click.Group):
@@ -43,7 +47,18 @@ def group() -> None:
 def main() -> None:
     """Run the command; an expected error becomes one message and exit code 1, never a traceback."""
     try:
-        group(prog_name="sparsefit")
+        run()
     except SparsefitError as error:
         click.echo(f"sparsefit: error: {error}", err=True)
         sys.exit(1)
+
+
+def run() -> None:
+    """Run the command; a missing package of the extra ``train`` becomes the error that names it."""
+    try:
+        group(prog_name="sparsefit")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in TRAINING:
+            raise
+        raise MissingDependencyError(f"this command (it imports {package})", "sparsefit[train]") from error

@@ -8,7 +8,7 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,7 @@ def read_source(source: Source, data_dir: str | Path | None = None) -> RawData:
     InputError
         A file is missing, or is not the official one: it is named, with what was expected and found.
     """
-    folder = find_folder(source, data_dir)
-    contents = {}
-    for file in source.files:
-        path, content = next(candidates(folder, source, file), (folder / file.name, None))
-        if content is None:
-            raise InputError(f"{source.name}: {path} is missing. {remedy(source)}")
-        verify(content, file, source, path)
-        contents[file.name] = content
+    contents = read_verified(find_folder(source, data_dir), source)
     decode = decode_cifar if source.archive else decode_idx
     digest = hashlib.sha256("".join(file.sha256 for file in source.files).encode()).hexdigest()
     train, test = decode(contents)
@@ -121,13 +114,29 @@ def locations(folder: Path, source: Source) -> Iterator[Path]:
             yield folder / name
 
 
-def candidates(folder: Path, source: Source, file: File) -> Iterator[tuple[Path, bytes]]:
-    """Yield the content of a file as it lies in the folder: plain, then gzipped, then inside the archive."""
-    for path in (folder / file.name, folder / f"{file.name}.gz"):
-        if path.is_file():
-            yield path, read_content(path, file)
-    if source.archive and (folder / source.archive).is_file():
-        yield folder / source.archive, read_member(folder / source.archive, file)
+def read_verified(folder: Path, source: Source) -> dict[str, bytes]:
+    """Return the content of every file by its name: plain, else gzipped, else from the archive.
+
+    Raises
+    ------
+    InputError
+        A file is missing or is not the official one.
+    """
+    found: dict[str, tuple[Path, bytes]] = {}
+    for file in source.files:
+        for path in (folder / file.name, folder / f"{file.name}.gz"):
+            if file.name not in found and path.is_file():
+                found[file.name] = path, read_content(path, file)
+    archive = folder / source.archive
+    if archive.is_file():
+        others = [file for file in source.files if file.name not in found]
+        found |= {name: (archive, content) for name, content in read_members(archive, others).items()}
+    for file in source.files:
+        if file.name not in found:
+            raise InputError(f"{source.name}: {folder / file.name} is missing. {remedy(source)}")
+        path, content = found[file.name]
+        verify(content, file, source, path)
+    return {file.name: found[file.name][1] for file in source.files}
 
 
 def read_content(path: Path, file: File) -> bytes:
@@ -147,18 +156,24 @@ def limited(stream: io.BufferedReader, file: File, *, compressed: bool) -> bytes
     return (gzip.GzipFile(fileobj=stream) if compressed else stream).read(file.size + 1)
 
 
-def read_member(archive: Path, file: File) -> bytes:
-    """Read one batch out of the tar archive into memory; nothing is unpacked, so no path can lead astray."""
+def read_members(archive: Path, files: Sequence[File]) -> dict[str, bytes]:
+    """Read files out of a tar archive into memory; nothing is unpacked, so no path can lead astray."""
+    wanted = {file.name: file for file in files}
+    found: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:
-                if member.isfile() and Path(member.name).name == file.name:
-                    stream = tar.extractfile(member)
-                    assert stream is not None  # it is a regular file
-                    return stream.read(file.size + 1)
+                file = wanted.get(Path(member.name).name)
+                stream = tar.extractfile(member) if file and member.isfile() else None
+                if file and stream:
+                    found[file.name] = stream.read(file.size + 1)
+                if len(found) == len(wanted):
+                    break
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise InputError(f"{archive} cannot be read as a tar archive: {error}; get it again") from error
-    raise InputError(f"{archive} does not contain {file.name}; is it the *binary* version of CIFAR-10?")
+    if absent := [name for name in wanted if name not in found]:
+        raise InputError(f"{archive} does not contain {absent[0]}; is it the *binary* version of CIFAR-10?")
+    return found
 
 
 def verify(content: bytes, file: File, source: Source, path: Path) -> None:
@@ -178,7 +193,7 @@ def verify(content: bytes, file: File, source: Source, path: Path) -> None:
     raise InputError(
         f"{path} is not {source.name}'s {file.name}: {reason}.\n"
         f"  sha256 expected {file.sha256}\n  sha256 found    {found}\n"
-        f"Delete it, then: {remedy(source)}"
+        f"Replace it: {remedy(source)}"
     )
 
 

@@ -6,7 +6,7 @@ examples, the batch size of the criterion and a seed, of which it uses what it n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,6 @@ from torch.nn.functional import cross_entropy
 from sparsefit.experiment.data import DataSet
 
 Saliency = dict[str, Tensor]
-
-BLOCK = 500
-"""Examples whose activations are held at once; a multiple of the criteria's batch of 100."""
 
 GRASP_TEMPERATURE = 200.0
 """Logits are divided by this, as Wang et al.'s code does."""
@@ -135,14 +132,14 @@ def sum_gradients(
 ) -> Saliency:
     """Return the sum over batches of the gradient of their mean loss, or of its Hessian times `direction`.
 
-    The examples are taken in blocks; sums over blocks are float64.
+    Sums over batches are float64. A batch is also what memory holds at once.
     """
     total = {name: torch.zeros_like(parameters[name], dtype=torch.float64) for name in names}
     leaves = [parameters[name] for name in names]
-    for block, weights in weighted_blocks(indices, batch):
+    for start in range(0, len(indices), batch):
+        block = torch.from_numpy(indices[start : start + batch])
         logits = functional_call(model, parameters, (dataset.train_images[block],)) / temperature
-        losses = cross_entropy(logits, dataset.train_labels[block], reduction="none")
-        loss = losses @ weights
+        loss = cross_entropy(logits, dataset.train_labels[block])
         gradients = torch.autograd.grad(loss, leaves, create_graph=direction is not None)
         if direction is not None:
             products = [(g * direction[name]).sum() for g, name in zip(gradients, names, strict=True)]
@@ -150,17 +147,6 @@ def sum_gradients(
         for name, gradient in zip(names, gradients, strict=True):
             total[name] += gradient
     return total
-
-
-def weighted_blocks(indices: NDArray[np.int64], batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield blocks of indices and the weight of each example's loss: 1 over the size of its batch."""
-    n = len(indices)
-    last = n % batch
-    weights = torch.full((n,), 1.0 / batch)
-    if last:
-        weights[-last:] = 1.0 / last
-    for start in range(0, n, BLOCK):
-        yield torch.from_numpy(indices[start : start + BLOCK]), weights[start : start + BLOCK]
 
 
 def split_like(flat: Tensor, parameters: dict[str, Tensor], names: Sequence[str]) -> Saliency:
