@@ -71,17 +71,22 @@ class CoreCandidate:
         gy, gx = self._operand(self.grad_output), self._operand(self.grad_input)
         w, b = self.values.data_ptr(), self.bias.data_ptr()
         gw, gb = self.grad_values.data_ptr(), self.grad_bias.data_ptr()
+        self.addresses = {
+            FORWARD: (conv, x, w, b, pattern, y, threads),
+            BACKWARD_INPUT: (conv, gy, w, pattern, gx, threads),
+            BACKWARD_WEIGHT: (conv, x, gy, pattern, gw, gb, threads),
+        }
+        return _with_all(self.layer, self._forward, self._backward_input, self._backward_weight)
 
-        def forward() -> None:
-            _core.forward(conv, x, w, b, pattern, y, threads)
+    # Methods, not local functions: as long as one is held, so is the memory that the addresses point to.
+    def _forward(self) -> None:
+        _core.forward(*self.addresses[FORWARD])
 
-        def backward_input() -> None:
-            _core.backward_input(conv, gy, w, pattern, gx, threads)
+    def _backward_input(self) -> None:
+        _core.backward_input(*self.addresses[BACKWARD_INPUT])
 
-        def backward_weight() -> None:
-            _core.backward_weight(conv, x, gy, pattern, gw, gb, threads)
-
-        return _with_all(self.layer, forward, backward_input, backward_weight)
+    def _backward_weight(self) -> None:
+        _core.backward_weight(*self.addresses[BACKWARD_WEIGHT])
 
 
 def dense_passes(operands: Operands, memory_format: torch.memory_format) -> dict[str, Candidate]:

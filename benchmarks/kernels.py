@@ -6,6 +6,7 @@ Every result is checked against a float64 reference before it is timed. README.m
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ def main() -> None:
     layers = read_layers(options.layers)
     rows: list[dict[str, Any]] = []
     peaks: list[float] = []
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(layers) * len(options.batch_sizes))
         for layer in layers:

@@ -19,7 +19,10 @@ void KERNEL(blocked_relu)(const Blocked& shape, const float* input, float* outpu
 void KERNEL(blocked_relu_backward)(const Blocked& shape, const float* output, const float* grad_output,
                                    float* grad_input, int threads) {
     over_floats(shape.floats(), threads, [&](int64_t first, int64_t last) {
-        for (int64_t i = first; i < last; ++i) grad_input[i] = output[i] <= 0 ? 0.0f : grad_output[i];
+        for (int64_t i = first; i < last; ++i) {
+            const float g = grad_output[i];  // read in any case: a read under a condition is no vector read
+            grad_input[i] = output[i] <= 0 ? 0.0f : g;
+        }
     });
 }
 
