@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,19 @@ from sparsefit.conv.layout import memory_format
 from sparsefit.errors import MissingCoreError
 
 ALIGNMENT = 64
+
+
+class Window(NamedTuple):
+    """Windows of a pooling; a flat tuple of ints, because that is what a custom op can take."""
+
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+    h_out: int
+    w_out: int
 
 
 @functools.cache
@@ -115,6 +129,91 @@ def backward_weight(
     return grad_values, grad_bias
 
 
+def to_blocks(x: Tensor, lanes: int) -> Tensor:
+    """Return the blocks (ceil(N / lanes), C, H, W, lanes) of a strided (N, C, H, W)."""
+    n, channels, height, width = x.shape
+    blocks = x.new_empty((-(-n // lanes), channels, height, width, lanes))
+    load_core().to_blocked(
+        _blocked(n, channels, height, width, lanes),
+        _operand(x, None),
+        blocks.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return blocks
+
+
+def from_blocks(data: Tensor, n: int) -> Tensor:
+    """Return the contiguous (N, C, H, W) of blocks."""
+    shape = data.shape[1:4]
+    data = _readable(data, n)
+    output = data.new_empty((n, *shape))
+    load_core().from_blocked(
+        _blocked(n, *shape, data.shape[4]), data.data_ptr(), _operand(output, None), torch.get_num_threads()
+    )
+    return output
+
+
+def max_pool(data: Tensor, n: int, window: Window) -> tuple[Tensor, Tensor]:
+    """Return the maxima of windows, and the place of each in its window as uint8."""
+    data = _readable(data, n)
+    output = empty(data, data.shape[1], (window.h_out, window.w_out), n)
+    places = torch.empty_like(output, dtype=torch.uint8)
+    load_core().max_pool(
+        _blocked(n, *data.shape[1:]),
+        _pool(window),
+        data.data_ptr(),
+        output.data_ptr(),
+        places.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return output, places
+
+
+def max_pool_backward(
+    grad_output: Tensor, places: Tensor, n: int, window: Window, size: Sequence[int]
+) -> Tensor:
+    """Return the gradient to an input of the given (H, W)."""
+    grad_output = _readable(grad_output, n)
+    grad_input = empty(grad_output, grad_output.shape[1], size, n)
+    load_core().max_pool_backward(
+        _blocked(n, *grad_input.shape[1:]),
+        _pool(window),
+        grad_output.data_ptr(),
+        places.data_ptr(),
+        grad_input.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return grad_input
+
+
+def average_pool(data: Tensor, n: int, window: Window) -> Tensor:
+    """Return the sum over each window divided by its pixels; pixels outside the image count as zeros."""
+    data = _readable(data, n)
+    output = empty(data, data.shape[1], (window.h_out, window.w_out), n)
+    load_core().average_pool(
+        _blocked(n, *data.shape[1:]),
+        _pool(window),
+        data.data_ptr(),
+        output.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return output
+
+
+def average_pool_backward(grad_output: Tensor, n: int, window: Window, size: Sequence[int]) -> Tensor:
+    """Return the gradient to an input of the given (H, W)."""
+    grad_output = _readable(grad_output, n)
+    grad_input = empty(grad_output, grad_output.shape[1], size, n)
+    load_core().average_pool_backward(
+        _blocked(n, *grad_input.shape[1:]),
+        _pool(window),
+        grad_output.data_ptr(),
+        grad_input.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return grad_input
+
+
 def _samples(tensor: Tensor, n: int | None) -> int:
     return tensor.shape[0] if n is None else n
 
@@ -143,6 +242,16 @@ def _conv(geometry: Geometry, n: int, h_in: int, w_in: int, h_out: int, w_out: i
         dilation_w=geometry.dilation_w,
         groups=geometry.groups,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _blocked(n: int, channels: int, height: int, width: int, lanes: int) -> object:
+    return load_core().Blocked(n=n, channels=channels, height=height, width=width, lanes=lanes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _pool(window: Window) -> object:
+    return load_core().Pool(**window._asdict())
 
 
 def empty(like: Tensor, channels: int, size: Sequence[int], n: int | None) -> Tensor:

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils import _pytree
 
-from sparsefit.conv import layout
+from sparsefit.conv import blocked_op, layout
+from sparsefit.conv.backend import Window, handles
 from sparsefit.conv.mask import shape_text
+from sparsefit.conv.registration import functorch_is_active
 from sparsefit.errors import InputError
 
 
@@ -76,8 +78,8 @@ class Blocked:
             name = getattr(func, "__name__", str(func))
             raise InputError(
                 f"torch's {name} has no form for a blocked batch; there are relu, max_pool2d, avg_pool2d, "
-                "adaptive_avg_pool2d to 1×1, add, flatten, conv2d and linear: leave the blocks first, with "
-                "from_blocked"
+                "adaptive_avg_pool2d to 1×1, add, pad, flatten, conv2d and linear: leave the blocks first, "
+                "with from_blocked"
             )
         return handler(*args, **(kwargs or {}))
 
@@ -95,17 +97,17 @@ def to_blocked(x: Tensor) -> Blocked:
     if x.dim() not in (2, 4):
         raise InputError(f"to_blocked takes (N, C, H, W) or (N, F), got {shape_text(x.shape)}")
     n = x.shape[0]
-    lanes = layout.lanes_for(n)
-    if x.dim() == 4:
-        return Blocked(layout.to_blocks(x, lanes), n)
-    return Blocked(layout.to_blocks(x[:, :, None, None], lanes)[:, :, 0, 0], n)
+    to_blocks = blocked_op.to_blocks if _has_kernels(x) else layout.to_blocks
+    data = to_blocks(x if x.dim() == 4 else x[:, :, None, None], layout.lanes_for(n))
+    return Blocked(data if x.dim() == 4 else data[:, :, 0, 0], n)
 
 
 def from_blocked(x: Blocked) -> Tensor:
     """Return the batch as a contiguous (N, C, H, W) or (N, F)."""
+    from_blocks = blocked_op.from_blocks if _has_kernels(x.data) else layout.from_blocks
     if x.ndim == 4:
-        return layout.from_blocks(x.data, x.n)
-    return layout.from_blocks(x.data[:, :, None, None], x.n)[:, :, 0, 0]
+        return from_blocks(x.data, x.n)
+    return from_blocks(x.data[:, :, None, None], x.n)[:, :, 0, 0]
 
 
 def relu(x: Blocked, inplace: bool = False) -> Blocked:
@@ -142,15 +144,13 @@ def max_pool2d(
     """Return the maxima of windows, as ``torch.nn.functional.max_pool2d``."""
     if return_indices:
         raise InputError("max_pool2d of a blocked batch returns no indices: call it on from_blocked(x)")
+    kernel, edge, spread = _pair(kernel_size), _pair(padding), _pair(dilation)
+    step = kernel if stride is None or stride == [] else _pair(stride)
+    window = _window(x, kernel, step, edge, ceil_mode)
+    if _has_kernels(x.data) and _is_small(window) and spread == (1, 1):
+        return Blocked(blocked_op.max_pool(x.data, x.n, window)[0], x.n)
     # A 3-D pooling whose third axis is the lanes.
-    pooled = functional.max_pool3d(
-        x.spatial(),
-        _window(kernel_size),
-        None if stride is None or stride == [] else _window(stride),
-        _window(padding, 0),
-        _window(dilation),
-        ceil_mode,
-    )
+    pooled = functional.max_pool3d(x.data, (*kernel, 1), (*step, 1), (*edge, 0), (*spread, 1), ceil_mode)
     return Blocked(pooled, x.n)
 
 
@@ -164,14 +164,14 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Blocked:
     """Return the means of windows, as ``torch.nn.functional.avg_pool2d``."""
+    kernel, edge = _pair(kernel_size), _pair(padding)
+    step = kernel if stride is None or stride == [] else _pair(stride)
+    window = _window(x, kernel, step, edge, ceil_mode)
+    is_plain_mean = (count_include_pad or edge == (0, 0)) and not divisor_override and not ceil_mode
+    if _has_kernels(x.data) and _is_small(window) and is_plain_mean:
+        return Blocked(blocked_op.average_pool(x.data, x.n, window), x.n)
     pooled = functional.avg_pool3d(
-        x.spatial(),
-        _window(kernel_size),
-        None if stride is None or stride == [] else _window(stride),
-        _window(padding, 0),
-        ceil_mode,
-        count_include_pad,
-        divisor_override,
+        x.data, (*kernel, 1), (*step, 1), (*edge, 0), ceil_mode, count_include_pad, divisor_override
     )
     return Blocked(pooled, x.n)
 
@@ -191,10 +191,49 @@ def flatten(x: Blocked, start_dim: int = 1, end_dim: int = -1) -> Blocked:
     return Blocked(x.data.flatten(1, -2), x.n)
 
 
-def _window(size: int | Sequence[int], lanes: int = 1) -> tuple[int, int, int]:
-    """Return (height, width, lanes) for the argument of a 2-D pooling."""
-    numbers = (size,) if isinstance(size, int) else tuple(size)
-    return (numbers[0], numbers[-1], lanes)
+def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Blocked:
+    """Return the batch with zeros around pixels and channels, as ``torch.nn.functional.pad``."""
+    if mode != "constant" or value or len(pad) > 2 * (x.ndim - 1):
+        raise InputError(
+            f"a blocked batch is padded with zeros, not along N; got {tuple(pad)}, {mode!r}, value {value}: "
+            "leave the blocks first, with from_blocked"
+        )
+    return Blocked(functional.pad(x.data, (0, 0, *pad)), x.n)
+
+
+def _has_kernels(tensor: Tensor) -> bool:
+    return handles(tensor) and not functorch_is_active()
+
+
+def _window(
+    x: Blocked, kernel: tuple[int, int], step: tuple[int, int], edge: tuple[int, int], ceil_mode: bool
+) -> Window:
+    height, width = x.spatial().shape[2:4]
+
+    def output_size(size: int, axis: int) -> int:
+        stride = max(step[axis], 1)
+        over = stride - 1 if ceil_mode else 0
+        count = (size + 2 * edge[axis] - kernel[axis] + over) // stride + 1
+        # A window that begins past the image and its padding in front is left out.
+        return count - 1 if ceil_mode and (count - 1) * stride >= size + edge[axis] else count
+
+    return Window(*kernel, *step, *edge, output_size(height, 0), output_size(width, 1))
+
+
+def _is_small(window: Window) -> bool:
+    """Whether the core can take a window; torch takes larger ones, and has the words for wrong ones."""
+    return (
+        window.kernel_h * window.kernel_w <= 256
+        and 2 * window.pad_top <= window.kernel_h
+        and 2 * window.pad_left <= window.kernel_w
+        and min(window[:4]) > 0
+        and min(window[4:6]) >= 0
+        and min(window[6:]) > 0
+    )
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
 
 
 def _describe(x: object) -> str:
@@ -222,6 +261,7 @@ _HANDLERS: dict[Callable, Callable] = {
     torch.max_pool2d: max_pool2d,  # what functional.max_pool2d calls itself in eager code, and next in dynamo
     functional.max_pool2d: max_pool2d,
     functional.avg_pool2d: avg_pool2d,
+    functional.pad: pad,
     functional.adaptive_avg_pool2d: _adaptive_avg_pool2d,
     torch.flatten: flatten,
     torch.conv2d: _outside(torch.conv2d),

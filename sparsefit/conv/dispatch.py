@@ -113,7 +113,7 @@ def run(
     call: Call, backend: str, operand: Tensor, sparse: Callable[[], _Result], dense: Callable[[], _Result]
 ) -> _Result:
     """Return sparse() or dense(), as the backend, the device and the dtype of the operand want it."""
-    if torch.is_autocast_enabled(operand.device.type):
+    if autocast_is_on(operand.device.type):
         with torch.autocast(operand.device.type, enabled=False):  # it would cast within the reference
             return run(call, backend, operand, sparse, dense)
     if backend == "dense" or not handles(operand):
@@ -125,6 +125,11 @@ def run(
     if choice is None:
         choice = _choices[situation] = _measure(situation, sparse, dense)
     return sparse() if choice.backend == "sparse" else dense()
+
+
+def autocast_is_on(device_type: str) -> bool:
+    """Whether torch would cast the operands of its own convolutions now."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _situation(call: Call, operand: Tensor) -> Situation:

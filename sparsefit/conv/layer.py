@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sparsefit.conv import op
 from sparsefit.conv.blocked import Blocked
-from sparsefit.conv.dispatch import Choice, check_backend, choices, get_backend
+from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.mask import check_mask, shape_text
 from sparsefit.conv.packed import gather, pattern, positions, scatter
@@ -83,7 +83,7 @@ class SparseLayer(nn.Module):
         self.register_buffer("pattern", pattern(kernel_mask, self.geometry.groups), persistent=False)
 
     def _convolve(self, input: Tensor, n: int | None) -> Tensor:
-        if torch.is_autocast_enabled(input.device.type):
+        if autocast_is_on(input.device.type):
             # The kernels have one dtype; autocast may have given another to the layer before.
             input = input.to(self.values.dtype)
         return op.conv2d(

@@ -10,17 +10,17 @@ order are right:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sparsefit.conv import passes, reference
 from sparsefit.conv.backend import empty
 from sparsefit.conv.geometry import Geometry
-from sparsefit.conv.layout import to_blocks, zero_past
+from sparsefit.conv.layout import from_blocks, to_blocks, zero_past
 from sparsefit.conv.passes import spatial_size
+from sparsefit.conv.registration import functorch_is_active, make_operator
 
 # What a compiler knows of the results.
 
@@ -100,55 +100,15 @@ def _without_idle_lanes(grad: Tensor, n: int | None) -> Tensor:
     return grad if n is None else zero_past(grad, n)
 
 
-# The two forms of an operator.
-
-
-def _operator(name: str, body: Callable, fake: Callable, save: Callable, derive: Callable) -> Callable:
-    """Make an operator of ``torch.library``, which compilers and dispatch modes see, and its eager twin.
-
-    Plain eager code calls it as an ``autograd.Function`` with the same formulas, for a third of the cost per
-    call: with small layers that is what counts.
-    """
-    library_form = torch.library.custom_op(f"sparsefit::{name}", body, mutates_args=())
-    library_form.register_fake(fake)
-    library_form.register_autograd(derive, setup_context=save)
-
-    class EagerForm(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs: Any) -> Any:
-            output = body(*inputs)
-            save(ctx, inputs, output)
-            return output
-
-        backward = staticmethod(derive)
-
-    EagerForm.__name__ = EagerForm.__qualname__ = name
-
-    def call(*inputs: Any) -> Any:
-        if _is_traced(inputs[0]):
-            return library_form(*inputs)
-        return EagerForm.apply(*inputs) if torch.is_grad_enabled() else body(*inputs)
-
-    return call
-
-
-def _is_traced(tensor: Tensor) -> bool:
-    return (
-        torch.compiler.is_compiling()
-        or type(tensor) not in (Tensor, torch.nn.Parameter)
-        or torch._C._len_torch_dispatch_stack() > 0
-    )
-
-
-_conv2d = _operator("conv2d", passes.forward, _fake_forward, _save_forward, _derive_forward)
-backward_input = _operator(
+_conv2d = make_operator("conv2d", passes.forward, _fake_forward, _save_forward, _derive_forward)
+backward_input = make_operator(
     "conv2d_backward_input",
     passes.backward_input,
     _fake_backward_input,
     _save_backward_input,
     _derive_backward_input,
 )
-backward_weight = _operator(
+backward_weight = make_operator(
     "conv2d_backward_weight",
     passes.backward_weight,
     _fake_backward_weight,
@@ -172,7 +132,8 @@ def conv2d(
     Under the transforms of ``torch.func`` it is the reference: there each sample may have weights or
     gradients of its own, for which torch has rules for dense convolution.
     """
-    if torch._C._are_functorch_transforms_active():
-        output = reference.forward(passes.strided(input, n), values, bias, positions, Geometry(*geometry))
+    if functorch_is_active():
+        x = input if n is None else from_blocks(input, n)
+        output = reference.forward(x, values, bias, positions, Geometry(*geometry))
         return output if n is None else to_blocks(output, input.shape[4])
     return _conv2d(input, values, bias, positions, pattern, geometry, n, backend)

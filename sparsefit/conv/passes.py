@@ -111,13 +111,16 @@ def spatial_size(tensor: Tensor) -> tuple[int, int]:
 
 def strided(tensor: Tensor, n: int | None) -> Tensor:
     """Return (N, C, H, W) for a strided or blocked operand."""
-    return tensor if n is None else from_blocks(tensor, n)
+    if n is None:
+        return tensor
+    return kernels.from_blocks(tensor, n) if kernels.handles(tensor) else from_blocks(tensor, n)
 
 
 def _laid_like(operand: Tensor, result: Tensor, n: int | None) -> Tensor:
     """Return a strided result in the layout that the operators promise: that of their operand."""
     if n is not None:
-        return to_blocks(result, operand.shape[4])
+        lanes = operand.shape[4]
+        return kernels.to_blocks(result, lanes) if kernels.handles(result) else to_blocks(result, lanes)
     return result.contiguous(memory_format=memory_format(operand))
 
 

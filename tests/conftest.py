@@ -1,0 +1,52 @@
+"""What tests run on: instruction sets, number types, devices. Only fixtures that need torch import it."""
+
+import pytest
+
+
+@pytest.fixture(params=["portable", "avx2", "avx512"])
+def isa(request):
+    """Name of an instruction set that this machine can run."""
+    from sparsefit.conv.backend import load_core
+
+    if request.param not in load_core().isas():
+        pytest.skip(f"this CPU or this build has no {request.param}")
+    return request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """A number type of the layers: float32 has kernels, float64 the reference."""
+    import torch
+
+    return getattr(torch, request.param)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """A device that is there."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return request.param
+
+
+@pytest.fixture
+def threads():
+    """Return the function that sets torch's number of threads, which is put back afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def backend():
+    """Return the function that sets the backend of all layers; it and the choices are put back afterwards."""
+    from sparsefit.conv import choices, get_backend, restore_choices, set_backend
+
+    before, made = get_backend(), choices()
+    yield set_backend
+    set_backend(before)
+    restore_choices(made)
