@@ -186,9 +186,9 @@ class LocalProcesses:
         return f"its process ended with exit code {code}"
 
     def _stop(self, worker: Worker) -> None:
-        worker.connection.close()
         worker.process.terminate()
         worker.process.join()
+        worker.connection.close()
 
 
 def serve(connection: Connection, pickled: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What passes between schedule, engine, trial and store; free of torch, so that tables can be read without."""
+"""What passes between schedule, engine, trial and store; free of torch, as reading a store is."""
 
 from __future__ import annotations
 

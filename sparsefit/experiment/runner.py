@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,9 @@ from sparsefit.experiment.trial import Budget, train
 class TrialRunner:
     """Runs one trial after another of a sweep.
 
-    Trial i has the same metaparameters, initial weights (seed i), order of examples (seed 0, as in the release)
-    and, at one sparsity, mask, whatever the batch size. Data are read and masks made when first needed.
+    Trial i has the same metaparameters, initial weights (seed i), order of examples (seed 0, as in the
+    release) and, at one sparsity, mask, whatever the batch size. Data are read and masks made when first
+    needed.
 
     Parameters
     ----------
@@ -37,10 +39,23 @@ class TrialRunner:
         self.data_dir = data_dir
         self._masks: dict[tuple[int, float], prune.Masks] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave data and masks behind: each worker reads and makes its own."""
+        return {"definition": self.definition.to_dict(), "data_dir": self.data_dir}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start as a new runner of the same sweep."""
+        self.__init__(Definition.from_dict(state["definition"]), state["data_dir"])  # type: ignore[misc]
+
     @cached_property
     def dataset(self) -> data.DataSet:
         """The data set of the workload."""
         return data.load(self.definition.workload.dataset, self.data_dir)
+
+    @property
+    def n_training(self) -> int:
+        """Examples to train on, without the validation set."""
+        return len(data.split(self.dataset)[0])
 
     @cached_property
     def validation(self) -> tuple[Tensor, Tensor]:
@@ -80,9 +95,9 @@ class TrialRunner:
             )
 
     def network(self, trial: int, sparsity: float) -> tuple[nn.Module, dict[nn.Parameter, Tensor]]:
-        """Return the pruned model at its initial weights, and the masks that its layers do not apply themselves.
+        """Return the pruned model at its initial weights, and the masks that its layers do not apply.
 
-        With sparse layers, these are masks that keep a part of a bias, or of a layer of another kind.
+        With sparse layers these are masks that keep a part of a bias.
         """
         initial = model.build(
             self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=trial

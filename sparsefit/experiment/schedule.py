@@ -26,7 +26,7 @@ GROWTH = 4
 
 
 def budgets(max_steps: int, eval_interval: int, *, cap: bool = True) -> tuple[int, ...]:
-    """Return the budget of every round, smallest first: the last is `max_steps`, without caps the only one."""
+    """Return the budgets of the rounds, smallest first, `max_steps` last; without caps it is the only one."""
     found = [max_steps]
     while cap and found[-1] / GROWTH >= FIRST_BUDGET * eval_interval:
         intervals = -(-found[-1] // (GROWTH * eval_interval))

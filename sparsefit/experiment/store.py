@@ -13,7 +13,7 @@ import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -271,10 +271,12 @@ class Store:
                 "ORDER BY sparsity, batch_size, trial"
             ).fetchall()
         found = []
-        for sparsity, batch_size, trial, status, step, *cost, curve, runs, seconds, ended, session in rows:
-            table = None if curve is None else np.frombuffer(curve, dtype="<f8").reshape(-1, 4)
-            run = TrialEnd(End(status, step), *cost, table)
-            found.append(TrialRow(Study(sparsity, batch_size), trial, run, runs, seconds, ended, session))
+        for row in rows:
+            sparsity, batch_size, trial, status, step, *cost, curve = row[:12]
+            run = TrialEnd(End(status, step), *cost)
+            if curve is not None:
+                run = replace(run, curve=np.frombuffer(curve, dtype="<f8").reshape(-1, 4))
+            found.append(TrialRow(Study(sparsity, batch_size), trial, run, *row[12:]))
         return found
 
     def close(self) -> None:

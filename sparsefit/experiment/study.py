@@ -111,8 +111,8 @@ def fingerprint(content: dict[str, Any]) -> str:
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     """Say in which fields two definitions differ; empty if they are equal."""
-    ours = {**ours, **ours["workload"], "workload": None}
-    theirs = {**theirs, **theirs["workload"], "workload": None}
+    ours = {**ours["workload"], **ours, "workload": None}
+    theirs = {**theirs["workload"], **theirs, "workload": None}
     names = [name for name in ours if json.dumps(ours[name]) != json.dumps(theirs.get(name))]
     return "; ".join(f"{name}: {theirs.get(name)} there, {ours[name]} here" for name in names)
 

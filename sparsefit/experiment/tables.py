@@ -1,0 +1,127 @@
+"""Tables of a sweep: one row a trial, or one row a study with its steps-to-result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sparsefit.experiment.records import STATUSES, End, Study
+from sparsefit.experiment.schedule import is_settled, limits, settle
+from sparsefit.experiment.store import Store, TrialRow
+from sparsefit.experiment.sweep import sweep_budgets
+
+IDENTITY = ("dataset", "model", "optimizer", "schedule", "goal_error", "comparison")
+"""Fields of the workload that every row repeats, after its name."""
+
+ORDER_SEED = 0
+"""Seed of the split and of the order of examples, see `data.ExampleOrder`."""
+
+
+def trials_table(store: Store) -> pd.DataFrame:
+    """Return one row a trial.
+
+    ``steps`` is empty unless the trial reached the goal; one that did not is known to need more than
+    ``max_steps``, which for a capped trial is the step at which it was stopped. What a trial did past the
+    step up to which it counts (see `schedule`) is not shown, so the table depends on the definition of the
+    sweep only.
+
+    Parameters
+    ----------
+    store : Store
+        Finished or not; trials that did not run yet have no row.
+    """
+    content = store.content
+    settings = store.settings()
+    rows = []
+    for row, end in counted(store):
+        rows.append(
+            {
+                **identity(content),
+                "sparsity": row.study.sparsity,
+                "batch_size": row.study.batch_size,
+                "trial": row.trial,
+                "status": end.status,
+                "steps": end.step if end.status == "reached" else None,
+                "max_steps": end.step if end.status == "capped" else content["workload"]["max_steps"],
+                "eval_interval": content["workload"]["eval_interval"],
+                **settings[row.trial],
+                "init_seed": row.trial,
+                "order_seed": ORDER_SEED,
+                "samples": row.run.samples,
+                "seconds": row.run.seconds,
+            }
+        )
+    names = [*identity(content), "sparsity", "batch_size", "trial", "status", "steps", "max_steps"]
+    table = pd.DataFrame(rows, columns=None if rows else names)
+    table["steps"] = table["steps"].astype("Int64")
+    return table
+
+
+def steps_table(store: Store) -> pd.DataFrame:
+    """Return one row a study: the fewest steps in which a trial reached the goal, and the trial that did.
+
+    Of equal trials the one with the lower number wins. ``steps`` is empty if none reached the goal;
+    ``max_steps`` then is the step up to which every trial that did not diverge is known to have missed it.
+    ``unfinished`` counts trials that did not run, or not far enough.
+    """
+    content = store.content
+    settings = store.settings()
+    maximum = content["workload"]["max_steps"]
+    found: dict[Study, list[tuple[int, End]]] = {}
+    for row, end in counted(store):
+        found.setdefault(row.study, []).append((row.trial, end))
+    rows = []
+    for study, ends in sorted(found.items()):
+        reached = [(end.step, trial) for trial, end in ends if end.status == "reached"]
+        missed = [end.step for _, end in ends if end.status in ("not_reached", "capped")]
+        steps, winner = min(reached, default=(None, None))
+        counts = {status: sum(end.status == status for _, end in ends) for status in STATUSES}
+        rows.append(
+            {
+                **identity(content),
+                "sparsity": study.sparsity,
+                "batch_size": study.batch_size,
+                "status": "reached" if reached else "not_reached",
+                "steps": steps,
+                "max_steps": maximum if reached else min(missed, default=maximum),
+                "eval_interval": content["workload"]["eval_interval"],
+                "trials": content["trials"],
+                **counts,
+                "unfinished": content["trials"] - settled_trials(store, study, dict(ends)),
+                "winner": winner,
+                **{name: None if winner is None else settings[winner][name] for name in settings[0]},
+            }
+        )
+    table = pd.DataFrame(
+        rows, columns=None if rows else [*identity(content), "sparsity", "batch_size", "steps"]
+    )
+    for name in ("steps", "winner"):
+        if name in table:
+            table[name] = table[name].astype("Int64")
+    return table
+
+
+def counted(store: Store) -> list[tuple[TrialRow, End]]:
+    """Return every stored trial with what of it counts."""
+    content = store.content
+    ends = store.ends()
+    found = []
+    steps = sweep_budgets(content)
+    bounds = {s: limits(ends[s], content["trials"], steps, cap=content["cap"]) for s in ends}
+    for row in store.rows():
+        found.append((row, settle(row.run.end, bounds[row.study][row.trial])))
+    return found
+
+
+def settled_trials(store: Store, study: Study, ends: dict[int, End]) -> int:
+    """Return how many trials of a study need no more steps."""
+    content = store.content
+    bounds = limits(ends, content["trials"], sweep_budgets(content), cap=content["cap"])
+    return sum(trial in ends and is_settled(ends[trial], bound) for trial, bound in enumerate(bounds))
+
+
+def identity(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what names the workload in every row."""
+    workload = content["workload"]
+    return {"workload": workload["name"], **{name: workload[name] for name in IDENTITY}}
