@@ -1,5 +1,6 @@
 """Every pass of the kernels against the float64 reference, strided and blocked."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -67,8 +68,12 @@ def lay(x, layout):
 LAYOUTS = ["contiguous", "channels_last", "sliced", "transposed", "misaligned"]
 
 
+# A forced instruction set means a repetition of the tests: fewer draws do.
+EXAMPLES = 40 if os.environ.get("SPARSEFIT_FORCE_ISA") else 120
+
+
 @settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large]
+    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large]
 )
 @given(case=cases(), layout=st.sampled_from(LAYOUTS), grad_layout=st.sampled_from(LAYOUTS))
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
