@@ -169,19 +169,15 @@ def build(name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> n
     InputError
         Unknown name, a function that cannot be imported or does not return a module, images that do not fit.
     """
-    if name in MODELS:
-        model = MODELS[name](input_shape, n_classes)
-        initialise(model, torch.Generator().manual_seed(seed))
-        return model
-    function = import_function(name)
+    function = MODELS[name] if name in MODELS else import_function(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        user_model = function(tuple(input_shape), n_classes)
-    if not isinstance(user_model, nn.Module):
-        raise InputError(
-            f"model {name!r} returned {type(user_model).__name__}; it must return a torch.nn.Module"
-        )
-    return user_model
+        model = function(tuple(input_shape), n_classes)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model {name!r} returned {type(model).__name__}; it must return a torch.nn.Module")
+    if name in MODELS:
+        initialise(model, torch.Generator().manual_seed(seed))
+    return model
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

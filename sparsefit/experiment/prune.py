@@ -213,7 +213,7 @@ def load(path: str | Path) -> tuple[Masks, dict[str, Any]]:
         The file is missing, damaged or not of this format.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(str(archive["/"]))
             if header.pop("format") != FORMAT:
                 raise ValueError("another format")
