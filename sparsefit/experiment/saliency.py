@@ -84,7 +84,7 @@ def synflow(model: nn.Module, names: Sequence[str], *, dataset: DataSet, **_: An
         gradients = torch.autograd.grad(flow, [leaves[name] for name in names])
         score = torch.cat([(leaves[n].detach() * g).flatten() for n, g in zip(names, gradients, strict=True)])
         if not (score.any() and score.isfinite().all()):
-            # At the first round there is no order to be had (the caller says why); later, no path is left to cut.
+            # At first there is no order to be had (the caller says why); later no path is left to cut.
             return split_like(score if alive.all() else order, parameters, names)
         score[~alive] = -1.0
         keep = int(alive.sum() * SYNFLOW_KEEP)

@@ -60,12 +60,3 @@ def real_data():
         return root
 
     return folder
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """The module that makes small data sets in the official formats."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    import small_data
-
-    return small_data
