@@ -6,6 +6,7 @@ blocks are float64, whatever the precision of the network.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ class Objective:
     Parameters
     ----------
     network : nn.Module
-        Used in evaluation mode; its weights give the starting point and are not changed.
+        Copied and used in evaluation mode; its weights give the starting point.
     images, labels : Tensor
         Examples along the first axis.
     indices : Tensor, optional
@@ -88,7 +89,7 @@ class Objective:
         loss: Loss = cross_entropy,
         block: int = BLOCK,
     ) -> None:
-        self.network = network
+        self.network = copy.deepcopy(network).eval()
         self.images = images
         self.labels = labels
         self.indices = torch.arange(len(images)) if indices is None else indices
@@ -136,7 +137,6 @@ class Objective:
         indices : Tensor, optional
             int64, any number of examples.
         """
-        self.network.eval()
         indices = self.indices if indices is None else indices
         weights = weights.detach().requires_grad_()
         total = 0.0
@@ -160,7 +160,6 @@ class Objective:
         def loss_of_one(weights: Tensor, image: Tensor, label: Tensor) -> Tensor:
             return self.loss(self.outputs(weights, image[None]), label[None])[0]
 
-        self.network.eval()
         gradients = vmap(grad(loss_of_one), in_dims=(None, 0, 0))
         weights = weights.detach()
         size = min(self.block, max(1, PER_EXAMPLE_ENTRIES // len(weights)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,11 +78,11 @@ def default_metaparameters(workload: Workload) -> dict[str, float]:
 
 def measure(
     workload: Workload,
+    dataset: data.DataSet,
     sparsities: Sequence[float],
     seeds: Sequence[int],
     choices: Choices,
     *,
-    data_dir: str | Path | None = None,
     confidence: float = 0.95,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Trajectory]:
@@ -95,12 +94,12 @@ def measure(
     Parameters
     ----------
     workload : Workload
+    dataset : DataSet
+        That of the workload.
     sparsities : sequence of float
         Without 0; the dense network always runs.
     seeds : sequence of int
     choices : Choices
-    data_dir : path, optional
-        See `data.load`.
     confidence : float
         Of the intervals of sampling errors.
     progress : callable
@@ -118,7 +117,6 @@ def measure(
             f"every: got {choices.every}, allowed 2 up to the number of steps, {choices.steps}: "
             "at least one step after the first must be measured"
         )
-    dataset = data.load(workload.dataset, data_dir)
     trajectories = []
     for seed in seeds:
         repetition = Repetition(workload, dataset, seed, choices, confidence)

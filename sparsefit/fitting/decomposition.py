@@ -151,6 +151,8 @@ class Decomposition:
     trajectories : tuple of Trajectory
         What was measured; empty for numbers written by hand.
     confidence : float
+    source : str
+        Where numbers come from that sparsefit did not measure; empty otherwise.
     """
 
     workload: str
@@ -160,6 +162,7 @@ class Decomposition:
     settings: dict[str, Any] = field(default_factory=dict)
     trajectories: tuple[Trajectory, ...] = ()
     confidence: float = 0.95
+    source: str = ""
 
 
 def decompose(
@@ -244,7 +247,8 @@ def quantities_of(trajectory: Trajectory, f_inf: float | str) -> dict[str, float
     ``beta_mean`` (over the measured steps after the first), ``gradient_squared_norm`` and ``noise_scale``
     = β/‖∇f‖² at step 1, ``epsilon``, ``c1`` = ΔLβ (what the paper compares), ``c1_own_epsilon`` = ΔLβ/(μ²ε²),
     ``c2`` = Δ/(ημε), ``critical_batch_size`` = c1/c2 = ηLβ/(με), ``second_moment_slope`` = M_G and
-    ``learning_rate_bound`` = μ/(L M_G) with the largest L̂.
+    ``learning_rate_bound`` = μ/(L M_G) with the largest L̂, ``batch_variance_ratio`` = B ‖g − ∇f‖²/β,
+    1 in theory.
     """
     points = trajectory.points
     bottom = min(point.loss for point in points) if f_inf == "lowest" else float(f_inf)
@@ -277,6 +281,7 @@ def quantities_of(trajectory: Trajectory, f_inf: float | str) -> dict[str, float
         "critical_batch_size": rate * smoothness * beta / (MU * epsilon),
         "second_moment_slope": slope,
         "learning_rate_bound": MU / (smoothness_max * slope),
+        "batch_variance_ratio": trajectory.batch_variance.value / beta,
     }
     for name, value in numbers.items():
         if not (np.isfinite(value) and value > 0):
