@@ -169,7 +169,7 @@ def test_a_damaged_file_is_reported(new_store, tmp_path):
 def test_a_definition_changed_by_hand_is_noticed(new_store, tmp_path):
     new_store().close()
     with sqlite3.connect(tmp_path / "sweep.db") as connection:
-        connection.execute("UPDATE definition SET json = replace(json, '0.04', '0.05')")
+        connection.execute("UPDATE definition SET json = replace(json, '0.06', '0.05')")
     connection.close()
     with pytest.raises(StoreError, match="checksum"):
         open_store(tmp_path / "sweep.db")
