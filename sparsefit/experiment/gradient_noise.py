@@ -112,7 +112,8 @@ class Unbiasedness:
         Mean of ⟨g, ∇f⟩ / ‖∇f‖² over mini-batches g, with its t interval: the μ of ⟨∇f, E g⟩ ≥ μ ‖∇f‖². It
         is 1 if the gradient is unbiased.
     variance : Quantity
-        B times the mean of ‖g − ∇f‖², to be compared with β.
+        B (N − 1)/(N − B) times the mean of ‖g − ∇f‖², to be compared with β: an epoch draws without
+        replacement.
     """
 
     mu: Quantity
@@ -140,12 +141,15 @@ def check_unbiasedness(
         raise InputError(
             "the gradient over the training set is 0 at the initial weights: nothing would be trained"
         )
+    size = len(objective.indices)
     along = []
     distances = []
     for batch in islice(batches, n_batches):
         gradient = objective.evaluate(weights, torch.from_numpy(batch)).gradient
         along.append(float(gradient @ mean) / squared_norm)
-        distances.append(len(batch) * float((gradient - mean).square().sum()))
+        # Drawn without replacement from N, a batch of B has the variance β/B · (N − B)/(N − 1).
+        drawn = len(batch) * (size - 1) / (size - len(batch))
+        distances.append(drawn * float((gradient - mean).square().sum()))
     return Unbiasedness(
         mean_interval(np.array(along), confidence), mean_interval(np.array(distances), confidence)
     )

@@ -20,8 +20,8 @@ from sparsefit.errors import InputError
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps outputs ``(n, ..)`` and labels ``(n, ..)`` to the losses of the examples, ``(n,)``."""
 
-BLOCK = 1000
-"""Examples whose activations are held at once."""
+BLOCK = 128
+"""Examples whose activations are held at once; larger blocks fall out of the cache."""
 
 PER_EXAMPLE_ENTRIES = 2**23
 """Gradient entries held at once while each example has its own gradient: 32 MiB of float32."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sparsefit.errors import InputError
 from sparsefit.experiment import data, model, prune
 from sparsefit.experiment.goal import GoalCheck
 from sparsefit.experiment.gradient_noise import Unbiasedness, check_unbiasedness, gradient_noise
-from sparsefit.experiment.gradients import Objective
+from sparsefit.experiment.gradients import Evaluation, Objective
 from sparsefit.experiment.network import TorchNetwork
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.smoothness import PAPER_GAMMAS, local_smoothness
@@ -140,9 +141,10 @@ class Repetition:
         self.order = data.ExampleOrder(len(dataset.train_labels), seed)
         self._saliency: dict[str, torch.Tensor] = {}
         n_train = len(self.order.train)
-        if choices.batch_size > n_train:
+        if 2 * choices.batch_size > n_train:
             raise InputError(
-                f"batch size: got {choices.batch_size}, allowed up to the {n_train} training examples"
+                f"batch size: got {choices.batch_size}, allowed up to half of the {n_train} training "
+                "examples: the check of μ compares mini-batches with the full gradient"
             )
 
     def masks(self, network: nn.Module, sparsity: float) -> prune.Masks:
@@ -244,16 +246,20 @@ class Ruler:
             chosen = self._generator.choice(len(objective.indices), n, replace=False)
             self._subset = objective.indices[torch.from_numpy(chosen)]
 
+    @cached_property
+    def initial(self) -> Evaluation:
+        """Loss and gradient over the training set at the initial weights."""
+        return self.objective.evaluate(self.objective.initial)
+
     def check_unbiasedness(self, batches: Iterator[NDArray[np.int64]]) -> Unbiasedness:
         """Compare the first mini-batches with the full gradient at the initial weights."""
-        full = self.objective.evaluate(self.objective.initial)
         return check_unbiasedness(
-            self.objective, self.objective.initial, full, batches, MU_BATCHES, self.confidence
+            self.objective, self.objective.initial, self.initial, batches, MU_BATCHES, self.confidence
         )
 
     def measure(self, step: int, weights: Tensor, following: Tensor) -> Point:
         """Measure f, ∇f, β at w_k and L̂ along the step to w_{k+1}."""
-        full = self.objective.evaluate(weights)
+        full = self.initial if step == 1 else self.objective.evaluate(weights)
         noise = gradient_noise(
             self.objective, weights, full, self.choices.beta_examples, self._generator, self.confidence
         )

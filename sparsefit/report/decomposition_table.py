@@ -50,6 +50,10 @@ FURTHER = {
 FITTED = {"c1": "fitted c1", "c2": "fitted c2", "critical_batch_size": "fitted c1/c2"}
 
 
+WIDEST = 1000
+"""Columns that a table may take."""
+
+
 def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, layers: bool = False) -> Group:
     """Return everything that ``sparsefit decompose`` prints.
 
@@ -78,9 +82,15 @@ def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, l
 
 
 def show(console: Console, output: Group) -> None:
-    """Print without folding any row, whatever the width of the terminal."""
-    console.width = max(console.width, console.measure(output).maximum)
-    console.print(output, highlight=False, markup=False)
+    """Print tables whole, whatever the width of the terminal, and fold sentences."""
+    wide = console.options.update(max_width=WIDEST)
+    for part in output.renderables:
+        if isinstance(part, Table):
+            console.print(
+                part, width=part.__rich_measure__(console, wide).maximum, crop=False, highlight=False
+            )
+        else:
+            console.print(part, highlight=False)
 
 
 def headline(decomposition: Decomposition) -> str:
@@ -213,8 +223,8 @@ def remarks(decomposition: Decomposition) -> list[str]:
             said.append(f"{name}: the condition η ≤ μ/(L·M_G) {verdict}: η = {rate:g}, bound {cell(bound)}")
         if network.reached is not None and network.reached[0] < network.reached[1]:
             said.append(
-                f"{name}: goal reached on {network.reached[0]} of {network.reached[1]} seeds; elsewhere ε is the "
-                "mean over all steps"
+                f"{name}: goal reached on {network.reached[0]} of {network.reached[1]} seeds; elsewhere ε is "
+                "the mean over all steps"
             )
     if settings := decomposition.settings:
         said.append("choices: " + ", ".join(f"{name} {plain(value)}" for name, value in settings.items()))
