@@ -56,6 +56,68 @@ inline float sum(const Vec& a) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+inline Vec load_first(const float* p, int count) {
+    float buffer[kLanes] = {};
+    for (int i = 0; i < count; ++i) buffer[i] = p[i];
+    return load(buffer);
+}
+inline void store_first(float* p, const Vec& v, int count) {
+    float buffer[kLanes];
+    store(buffer, v);
+    for (int i = 0; i < count; ++i) p[i] = buffer[i];
+}
+
+// Lane i of the result is the sum of v[i].
+inline Vec sums_of(const Vec (&v)[kLanes]) {
+    // Eight vectors, each already folded to eight floats, become one: halves, then pairs, then singles are
+    // added.
+    const auto eight = [&](int first) {
+        __m256 q[4];
+        for (int i = 0; i < 4; ++i) {
+            const Vec &a = v[first + i], &b = v[first + i + 4];
+            const __m256 x = _mm256_add_ps(a.low, a.high), y = _mm256_add_ps(b.low, b.high);
+            q[i] = _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+        }
+        return _mm256_hadd_ps(_mm256_hadd_ps(q[0], q[1]), _mm256_hadd_ps(q[2], q[3]));
+    };
+    return {eight(0), eight(8)};
+}
+
+inline void transpose8(__m256 (&r)[8]) {
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; ++k) {
+            b[i + 2 * k] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+            b[i + 2 * k + 1] = _mm256_shuffle_ps(a[i + k], a[i + k + 2], 0xEE);
+        }
+    for (int k = 0; k < 4; ++k) {
+        r[k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x20);
+        r[4 + k] = _mm256_permute2f128_ps(b[k], b[4 + k], 0x31);
+    }
+}
+
+// Lane j of v[i] becomes lane i of v[j].
+inline void transpose(Vec (&v)[kLanes]) {
+    __m256 top_left[8], top_right[8], bottom_left[8], bottom_right[8];
+    for (int i = 0; i < 8; ++i) {
+        top_left[i] = v[i].low;
+        top_right[i] = v[i].high;
+        bottom_left[i] = v[8 + i].low;
+        bottom_right[i] = v[8 + i].high;
+    }
+    transpose8(top_left);
+    transpose8(top_right);
+    transpose8(bottom_left);
+    transpose8(bottom_right);
+    for (int i = 0; i < 8; ++i) {
+        v[i] = {top_left[i], bottom_left[i]};
+        v[8 + i] = {top_right[i], bottom_right[i]};
+    }
+}
 
 #include "cpu/kernels.inl.h"
 

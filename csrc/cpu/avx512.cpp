@@ -50,6 +50,54 @@ inline float sum(const Vec& a) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+inline Vec load_first(const float* p, int count) {
+    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p)};
+}
+inline void store_first(float* p, const Vec& v, int count) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v.all);
+}
+
+// Lane i of the result is the sum of v[i].
+inline Vec sums_of(const Vec (&v)[kLanes]) {
+    // Each step halves the vectors: it adds the halves, then quarters, ... of two of them into one.
+    const auto quarters = [](__m512 a, __m512 b, __m512 c, __m512 d) {
+        const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+        const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+        return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+    };
+    __m512 q[4];
+    for (int i = 0; i < 4; ++i) q[i] = quarters(v[i].all, v[i + 4].all, v[i + 8].all, v[i + 12].all);
+    const __m512 low =
+        _mm512_add_ps(_mm512_shuffle_ps(q[0], q[1], 0x44), _mm512_shuffle_ps(q[0], q[1], 0xEE));
+    const __m512 high =
+        _mm512_add_ps(_mm512_shuffle_ps(q[2], q[3], 0x44), _mm512_shuffle_ps(q[2], q[3], 0xEE));
+    return {_mm512_add_ps(_mm512_shuffle_ps(low, high, 0x88), _mm512_shuffle_ps(low, high, 0xDD))};
+}
+
+// Lane j of v[i] becomes lane i of v[j].
+inline void transpose(Vec (&v)[kLanes]) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+        a[i] = _mm512_unpacklo_ps(v[i].all, v[i + 1].all);
+        a[i + 1] = _mm512_unpackhi_ps(v[i].all, v[i + 1].all);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; ++k) {
+            b[i + 2 * k] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0x44);
+            b[i + 2 * k + 1] = _mm512_shuffle_ps(a[i + k], a[i + k + 2], 0xEE);
+        }
+    // b[4 * i + k]: quarter q holds column 4 * q + k of rows 4 * i .. 4 * i + 3.
+    for (int k = 0; k < 4; ++k) {
+        const __m512 even01 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0x88);
+        const __m512 odd01 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0xDD);
+        const __m512 even23 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0x88);
+        const __m512 odd23 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0xDD);
+        v[k].all = _mm512_shuffle_f32x4(even01, even23, 0x88);
+        v[8 + k].all = _mm512_shuffle_f32x4(even01, even23, 0xDD);
+        v[4 + k].all = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
+        v[12 + k].all = _mm512_shuffle_f32x4(odd01, odd23, 0xDD);
+    }
+}
 
 #include "cpu/kernels.inl.h"
 

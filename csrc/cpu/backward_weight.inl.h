@@ -1,8 +1,8 @@
 // Gradient to the kept weights: one dot product per kept weight, of its shifted input with the gradient of
-// its output channel. Up to kGroup weights of one output channel share each loaded gradient vector; their
-// sums stay in registers over a tile of pixels.
+// its output channel. Up to 16 weights of one output channel share each loaded gradient vector; their sums
+// stay in registers over a tile of pixels, and 16 of them are reduced together.
 
-constexpr int kGroup = kTileVectors >= 16 ? 8 : kTileVectors >= 7 ? 4 : 2;
+constexpr int kGroup = kTileVectors >= 20 ? 16 : kTileVectors >= 7 ? 4 : 2;
 
 struct DotTile {
     const float *input, *grad;
@@ -11,18 +11,47 @@ struct DotTile {
     int64_t rows, columns;
 };
 
+template <int COUNT, int COLUMNS>
+inline void dot_columns(Vec (&sums)[COUNT], const float* const (&input)[COUNT], const float* grad,
+                        int64_t grad_column, int64_t at) {
+    Vec g[COLUMNS];
+    SPARSEFIT_UNROLL for (int c = 0; c < COLUMNS; ++c) g[c] = load(grad + c * grad_column);
+    SPARSEFIT_UNROLL for (int k = 0; k < COUNT; ++k) SPARSEFIT_UNROLL for (int c = 0; c < COLUMNS; ++c)
+        sums[k] = fma(g[c], load(input[k] + at + c * kLanes), sums[k]);
+}
+
 template <int COUNT>
 void dot_tile(const DotTile& t, const Entry* entries, float* grad_values) {
+    constexpr int WIDE = kTileVectors >= 20 ? 4 : 1;
     Vec sums[COUNT];
-    for (Vec& s : sums) s = broadcast(0.0f);
-    for (int64_t r = 0; r < t.rows; ++r)
-        for (int64_t c = 0; c < t.columns; ++c) {
-            const Vec grad = load(t.grad + r * t.grad_row + c * t.grad_column);
-            const float* input = t.input + r * t.input_row + c * kLanes;
-            for (int k = 0; k < COUNT; ++k)
-                sums[k] = fma(grad, load(input + static_cast<uint64_t>(entries[k].offset) * kLanes), sums[k]);
-        }
-    for (int k = 0; k < COUNT; ++k) grad_values[k] += sum(sums[k]);
+    const float* input[COUNT];
+    const int64_t rows = t.rows, columns = t.columns, input_row = t.input_row, grad_row = t.grad_row;
+    const int64_t grad_column = t.grad_column;
+    SPARSEFIT_UNROLL for (int k = 0; k < COUNT; ++k) {
+        sums[k] = broadcast(0.0f);
+        input[k] = t.input + static_cast<uint64_t>(entries[k].offset) * kLanes;
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* grad = t.grad + r * grad_row;
+        int64_t at = r * input_row;
+        int64_t c = columns;
+        for (; c >= WIDE; c -= WIDE, grad += WIDE * grad_column, at += WIDE * kLanes)
+            dot_columns<COUNT, WIDE>(sums, input, grad, grad_column, at);
+        if constexpr (WIDE == 4)
+            if (c >= 2) {
+                dot_columns<COUNT, 2>(sums, input, grad, grad_column, at);
+                c -= 2, grad += 2 * grad_column, at += 2 * kLanes;
+            }
+        if (WIDE > 1 && c) dot_columns<COUNT, 1>(sums, input, grad, grad_column, at);
+    }
+    Vec all[kLanes];
+    SPARSEFIT_UNROLL for (int k = 0; k < kLanes; ++k) all[k] = k < COUNT ? sums[k] : broadcast(0.0f);
+    store_first(grad_values, add(sums_of(all), load_first(grad_values, COUNT)), COUNT);
+}
+
+// The next group of `count` weights: groups of one cell are about equal, a last group of one would be waste.
+inline int even_group(int count) {
+    return count <= kGroup ? count : count < 2 * kGroup ? (count + 1) / 2 : kGroup;
 }
 
 using DotKernel = void (*)(const DotTile&, const Entry*, float*);
@@ -45,66 +74,86 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
     std::fill_n(grad_values, pattern.nnz, 0.0f);
     if (grad_bias) std::fill_n(grad_bias, conv.c_out, 0.0f);
     if (conv.n == 0) return;
-    const bool staged_grad = !grad.whole_vectors;
-    const int64_t row_vectors = g.stage.channels * g.stage.row_pitch() * g.stage.row_step +
-                                (staged_grad ? grad.channels * grad.width : 0);
-    const int64_t bands = (g.rows + std::clamp<int64_t>(kStageVectors / row_vectors, 1, g.rows) - 1) /
-                          std::clamp<int64_t>(kStageVectors / row_vectors, 1, g.rows);
-    const int64_t band = (g.rows + bands - 1) / bands;
-    const int64_t channel_pitch = g.stage.rows(band) * g.stage.row_pitch();
+    const bool staged_grad = !grad.whole_vectors, staged_input = !reads_operand(g);
+    const int64_t row_vectors =
+        (staged_input ? g.stage.channels * g.stage.row_pitch() * g.stage.row_step : 0) +
+        (staged_grad ? grad.channels * grad.width : 0);
+    const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
+    const Pitch pitch = staged_input ? Pitch{g.stage.rows(band) * g.stage.row_pitch(), g.stage.row_pitch()}
+                                     : Pitch{in.channel / kLanes, in.row / kLanes};
+    // A tile as large as L1 holds for the channels that give about a full group of weights.
+    const double kept_per_channel = static_cast<double>(pattern.nnz) / (conv.c_out * conv.c_in_group());
+    const int64_t channels = std::clamp<int64_t>(static_cast<int64_t>(16 / std::max(kept_per_channel, 1e-3)),
+                                                 1, g.channels_per_group);
+    const int64_t tile_columns = even_part(grad.width, 16);
+    const int64_t halo_columns = std::min(
+        g.stage.row_pitch(), tile_columns * g.stage.phases + (g.stage.columns - grad.width) * g.stage.phases);
+    int64_t tile_rows = (1024 / channels / halo_columns - (g.stage.row_span - 1)) / g.stage.row_step;
+    tile_rows = even_part(g.rows, std::max<int64_t>(tile_rows, std::max<int64_t>(1, 32 / tile_columns)));
     const Plan plan =
         make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr, nullptr,
-                  g.classes[0].table, 16, channel_pitch, g.stage.row_pitch(), g.stage.columns);
+                  g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
     const Stage grad_stage{grad.channels, 0, 1, 1, 0, 1, grad.width};
 
     // Each output channel belongs to one task, which adds in a fixed order: equal bits for any number of
     // threads.
     const int64_t parts = std::min<int64_t>(threads, g.row_count);
-    std::vector<int64_t> part_rows(parts + 1, g.row_count);
-    for (int64_t p = 0; p < parts; ++p)
-        part_rows[p] = std::lower_bound(g.starts, g.starts + g.row_count,
-                                        static_cast<int32_t>(pattern.nnz * p / parts)) -
-                       g.starts;
-    part_rows[0] = 0;
+    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
     parallel_for(parts, threads, [&](int64_t part) {
         const int64_t c0 = part_rows[part], c1 = part_rows[part + 1];
         if (c0 == c1) return;
         for (int64_t b = 0; b < in.blocks; ++b)
             for (int64_t i0 = 0; i0 < g.rows; i0 += band) {
                 const int64_t rows = std::min(band, g.rows - i0), columns = grad.columns(b);
-                float* staged = scratch(Use::kInput).floats(g.stage.channels * channel_pitch * kLanes);
-                stage(in, b, g.stage, g.stage.row_first + i0 * g.stage.row_step, g.stage.rows(rows),
-                      channel_pitch, staged);
-                float* copy = nullptr;
+                const float* source;
+                if (staged_input) {
+                    float* staged = scratch(Use::kInput).floats(g.stage.channels * pitch.channel * kLanes);
+                    stage(in, b, g.stage, g.stage.row_first + i0 * g.stage.row_step, g.stage.rows(rows),
+                          pitch.channel, staged);
+                    source = staged;
+                } else
+                    source = in.at(b, 0, g.stage.row_first + i0 * g.stage.row_step, g.stage.column_first);
+                int64_t grad_channel = grad.channel;
+                DotTile t{nullptr, nullptr, g.stage.row_step * pitch.row * kLanes, grad.row, grad.column,
+                          0,       0};
+                const float* grads = grad.at(b, 0, i0, 0);
                 if (staged_grad) {
-                    copy = scratch(Use::kOutput).floats(grad.channels * rows * grad.width * kLanes);
-                    stage(grad, b, grad_stage, i0, rows, rows * grad.width, copy);
+                    float* target = scratch(Use::kOutput).floats(grad.channels * rows * grad.width * kLanes);
+                    stage(grad, b, grad_stage, i0, rows, rows * grad.width, target);
+                    grads = target;
+                    grad_channel = rows * grad.width * kLanes;
+                    t.grad_row = grad.width * kLanes;
+                    t.grad_column = kLanes;
                 }
-                DotTile t{staged,
-                          nullptr,
-                          g.stage.row_step * g.stage.row_pitch() * kLanes,
-                          copy ? grad.width * kLanes : grad.row,
-                          copy ? kLanes : grad.column,
-                          rows,
-                          columns};
                 for (int64_t c = c0; grad_bias && c < c1; ++c) {
-                    const float* p = copy ? copy + c * rows * grad.width * kLanes : grad.at(b, c, i0, 0);
-                    Vec total = broadcast(0.0f);
-                    for (int64_t r = 0; r < rows; ++r)
+                    Vec totals[kLanes];
+                    for (Vec& total : totals) total = broadcast(0.0f);
+                    for (int64_t r = 0; r < rows; ++r) {
+                        const float* p = grads + c * grad_channel + r * t.grad_row;
                         for (int64_t x = 0; x < columns; ++x)
-                            total = add(total, load(p + r * t.grad_row + x * t.grad_column));
-                    grad_bias[c] += sum(total);
-                }
-                for (const Cell& cell : plan.cells) {
-                    if (cell.row < c0 || cell.row >= c1) continue;
-                    t.grad =
-                        copy ? copy + cell.row * rows * grad.width * kLanes : grad.at(b, cell.row, i0, 0);
-                    for (int k = 0; k < cell.count; k += kGroup) {
-                        const int count = std::min(kGroup, cell.count - k);
-                        kDots.kernel[count - 1](t, plan.entries.data() + cell.entry + k,
-                                                grad_values + cell.value + k);
+                            totals[x % 4] = add(totals[x % 4], load(p + x * t.grad_column));
                     }
+                    float sums[kLanes];
+                    store(sums, sums_of(totals));
+                    grad_bias[c] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 }
+                for (int64_t i = 0; i < rows; i += tile_rows)
+                    for (int64_t j = 0; j < columns; j += tile_columns) {
+                        t.rows = std::min(tile_rows, rows - i);
+                        t.columns = std::min(tile_columns, columns - j);
+                        t.input = source + i * t.input_row + j * kLanes;
+                        const float* grad_tile = grads + i * t.grad_row + j * t.grad_column;
+                        for (const Cell& cell : plan.cells) {
+                            if (cell.row < c0 || cell.row >= c1) continue;
+                            t.grad = grad_tile + cell.row * grad_channel;
+                            const Entry* entries = plan.entries.data() + cell.entry;
+                            for (int k = 0; k < cell.count;) {
+                                const int count = even_group(cell.count - k);
+                                kDots.kernel[count - 1](t, entries + k, grad_values + cell.value + k);
+                                k += count;
+                            }
+                        }
+                    }
             }
     });
 }

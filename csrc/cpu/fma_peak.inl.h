@@ -18,7 +18,7 @@ double fma_peak(double seconds) {
     } while (elapsed < seconds);
     Vec total = broadcast(0.0f);
     for (const Vec& chain : chains) total = add(total, chain);
-    volatile float sink = sum(total);
+    volatile float sink = sum(total);  // the result must seem to be used
     (void)sink;
     return 2.0 * kLanes * kFmaChains * kRounds / best * 1e-9;
 }

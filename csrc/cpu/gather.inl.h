@@ -19,6 +19,37 @@ inline TileShape tile_shape(int64_t rows, int64_t columns) {
     return {std::min<int64_t>({kTileRows, limit / width, rows}), width};
 }
 
+// A part size that splits `total` evenly, each part at most `limit` (and at least 1).
+inline int64_t even_part(int64_t total, int64_t limit) {
+    limit = std::clamp<int64_t>(limit, 1, std::max<int64_t>(total, 1));
+    const int64_t parts = std::max<int64_t>((total + limit - 1) / limit, 1);
+    return (total + parts - 1) / parts;
+}
+
+// Vectors between channels and between rows of what the tile kernel reads.
+struct Pitch {
+    int64_t channel, row;
+};
+
+// Whether the operand can be read in place: whole vectors, and no tap outside the image.
+inline bool reads_operand(const Gather& g) {
+    const Stage& s = g.stage;
+    return g.input.whole_vectors && g.input.chunk == 1 && s.phases == 1 && s.row_first >= 0 &&
+           s.row_first + s.rows(g.rows) <= g.input.height && s.column_first >= 0 &&
+           s.column_first + s.columns <= g.input.width;
+}
+
+// First row of each part, so that parts hold about as many kept weights.
+inline std::vector<int64_t> balanced_rows(const Gather& g, int64_t parts) {
+    std::vector<int64_t> first(parts + 1, g.row_count);
+    for (int64_t p = 0; p < parts; ++p)
+        first[p] = std::lower_bound(g.starts, g.starts + g.row_count,
+                                    static_cast<int64_t>(g.starts[g.row_count]) * p / parts) -
+                   g.starts;
+    first[0] = 0;
+    return first;
+}
+
 inline void gather(const Gather& g, int threads) {
     const View &in = g.input, &out = g.output;
     if (out.n == 0 || g.rows <= 0) return;
@@ -27,13 +58,15 @@ inline void gather(const Gather& g, int threads) {
     // output.
     const bool staged_output = !out.whole_vectors;
     const int64_t out_row_vectors = staged_output ? out.channels * out.width * g.classes[0].step_row : 0;
+    const bool staged_input = !reads_operand(g);
     const int64_t row_vectors =
-        stage_shape.channels * stage_shape.row_pitch() * stage_shape.row_step + out_row_vectors;
-    int64_t band = std::clamp<int64_t>(kStageVectors / std::max<int64_t>(row_vectors, 1), 1, g.rows);
+        (staged_input ? stage_shape.channels * stage_shape.row_pitch() * stage_shape.row_step : 0) +
+        out_row_vectors;
+    const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
     const int64_t bands = (g.rows + band - 1) / band;
-    band = (g.rows + bands - 1) / bands;
-
-    const int64_t channel_pitch = stage_shape.rows(band) * stage_shape.row_pitch();
+    const Pitch pitch = staged_input
+                            ? Pitch{stage_shape.rows(band) * stage_shape.row_pitch(), stage_shape.row_pitch()}
+                            : Pitch{in.channel / kLanes, in.row / kLanes};
     std::vector<Plan> plans;
     for (const PixelClass& c : g.classes) {
         const TileShape shape =
@@ -43,8 +76,8 @@ inline void gather(const Gather& g, int threads) {
                                                                            (c.columns_to - c.columns_from));
         const int64_t block = std::max<int64_t>(kInputTileVectors / std::max<int64_t>(tile_vectors, 1), 1);
         plans.push_back(make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places,
-                                  g.permutation, g.values, c.table, block, channel_pitch,
-                                  stage_shape.row_pitch(), stage_shape.columns));
+                                  g.permutation, g.values, c.table, block, pitch.channel, pitch.row,
+                                  stage_shape.columns));
     }
 
     // Few batch blocks: split the output channels as well, evenly by kept weights.
@@ -52,20 +85,21 @@ inline void gather(const Gather& g, int threads) {
     const int64_t parts = tasks >= 2 * threads || threads == 1
                               ? 1
                               : std::min<int64_t>(g.row_count, (2 * threads + tasks - 1) / tasks);
-    std::vector<int64_t> part_rows(parts + 1, g.row_count);
-    for (int64_t p = 0; p < parts; ++p)
-        part_rows[p] = std::lower_bound(g.starts, g.starts + g.row_count,
-                                        static_cast<int32_t>(p * (g.starts[g.row_count] / parts))) -
-                       g.starts;
-    part_rows[0] = 0;
+    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
 
     parallel_for(tasks * parts, threads, [&](int64_t task) {
         const int64_t part = task % parts, b = task / parts / bands, i0 = task / parts % bands * band;
         const int64_t i1 = std::min(i0 + band, g.rows), c0 = part_rows[part], c1 = part_rows[part + 1];
         if (c0 == c1) return;
-        float* staged = scratch(Use::kInput).floats(stage_shape.channels * channel_pitch * kLanes);
-        stage(in, b, stage_shape, stage_shape.row_first + i0 * stage_shape.row_step,
-              stage_shape.rows(i1 - i0), channel_pitch, staged);
+        const float* source;
+        if (staged_input) {
+            float* staged = scratch(Use::kInput).floats(stage_shape.channels * pitch.channel * kLanes);
+            stage(in, b, stage_shape, stage_shape.row_first + i0 * stage_shape.row_step,
+                  stage_shape.rows(i1 - i0), pitch.channel, staged);
+            source = staged;
+        } else {
+            source = in.at(b, 0, stage_shape.row_first + i0 * stage_shape.row_step, stage_shape.column_first);
+        }
         // Operand rows that this band writes.
         int64_t y_first = out.height, y_last = 0;
         for (const PixelClass& c : g.classes) {
@@ -96,9 +130,9 @@ inline void gather(const Gather& g, int threads) {
                     const int64_t rows = std::min(shape.rows, to - i),
                                   columns = std::min(shape.columns, j_end - j);
                     const TileKernel kernel = kTiles.kernel[rows - 1][columns - 1];
-                    Tile t{staged + ((i - i0) * stage_shape.row_step * stage_shape.row_pitch() + j) * kLanes,
-                           stage_shape.row_step * stage_shape.row_pitch() * kLanes, nullptr,
-                           c.step_row * row_floats, c.step_column * column_floats};
+                    Tile t{source + ((i - i0) * stage_shape.row_step * pitch.row + j) * kLanes,
+                           stage_shape.row_step * pitch.row * kLanes, nullptr, c.step_row * row_floats,
+                           c.step_column * column_floats};
                     for (size_t block = 0; block + 1 < plan.blocks.size(); ++block) {
                         const Cell* cell = plan.cells.data() + plan.blocks[block];
                         const Cell* end = plan.cells.data() + plan.blocks[block + 1];

@@ -53,6 +53,37 @@ inline float sum(const Vec& a) {
     const Quad q = (a.part[0] + a.part[1]) + (a.part[2] + a.part[3]);
     return (q[0] + q[1]) + (q[2] + q[3]);
 }
+inline Vec load_first(const float* p, int count) {
+    float buffer[kLanes] = {};
+    for (int i = 0; i < count; ++i) buffer[i] = p[i];
+    return load(buffer);
+}
+inline void store_first(float* p, const Vec& v, int count) {
+    float buffer[kLanes];
+    store(buffer, v);
+    for (int i = 0; i < count; ++i) p[i] = buffer[i];
+}
+
+// Lane i of the result is the sum of v[i].
+inline Vec sums_of(const Vec (&v)[kLanes]) {
+    float sums[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+        const Quad q = (v[i].part[0] + v[i].part[1]) + (v[i].part[2] + v[i].part[3]);
+        sums[i] = (q[0] + q[2]) + (q[1] + q[3]);
+    }
+    return load(sums);
+}
+
+// Lane j of v[i] becomes lane i of v[j].
+inline void transpose(Vec (&v)[kLanes]) {
+    float buffer[kLanes][kLanes];
+    for (int i = 0; i < kLanes; ++i) store(buffer[i], v[i]);
+    for (int i = 0; i < kLanes; ++i) {
+        float row[kLanes];
+        for (int j = 0; j < kLanes; ++j) row[j] = buffer[j][i];
+        v[i] = load(row);
+    }
+}
 
 #include "cpu/kernels.inl.h"
 
