@@ -56,7 +56,7 @@ class Scratch {
 };
 
 // One scratch per thread and use; `use` tells apart the buffers that are alive at the same time.
-enum class Use { kInput, kOutput, kCount };
+enum class Use { kInput, kOutput, kEntries, kCount };
 inline Scratch& scratch(Use use) {
     thread_local Scratch buffers[static_cast<int>(Use::kCount)];
     return buffers[static_cast<int>(use)];

@@ -90,9 +90,10 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
         g.stage.row_pitch(), tile_columns * g.stage.phases + (g.stage.columns - grad.width) * g.stage.phases);
     int64_t tile_rows = (1024 / channels / halo_columns - (g.stage.row_span - 1)) / g.stage.row_step;
     tile_rows = even_part(g.rows, std::max<int64_t>(tile_rows, std::max<int64_t>(1, 32 / tile_columns)));
-    const Plan plan =
-        make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr, nullptr,
-                  g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
+    Plan plan;
+    if (!g.linear)
+        plan = make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr,
+                         nullptr, g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
     const Stage grad_stage{grad.channels, 0, 1, 1, 0, 1, grad.width};
 
     // Each output channel belongs to one task, which adds in a fixed order: equal bits for any number of
@@ -137,6 +138,23 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                     store(sums, sums_of(totals));
                     grad_bias[c] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 }
+                const auto dot_products = [&](const Entry* entries, int count, float* target) {
+                    for (int k = 0; k < count;) {
+                        const int group = even_group(count - k);
+                        kDots.kernel[group - 1](t, entries + k, target + k);
+                        k += group;
+                    }
+                };
+                if (g.linear) {
+                    t.rows = 1, t.columns = columns, t.input = source;
+                    for_linear_cells(
+                        g, pitch.channel, columns, c0, c1,
+                        [&](int64_t row, const Entry* entries, int count, int64_t value, bool, bool) {
+                            t.grad = grads + row * grad_channel;
+                            dot_products(entries, count, grad_values + value);
+                        });
+                    continue;
+                }
                 for (int64_t i = 0; i < rows; i += tile_rows)
                     for (int64_t j = 0; j < columns; j += tile_columns) {
                         t.rows = std::min(tile_rows, rows - i);
@@ -146,12 +164,8 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                         for (const Cell& cell : plan.cells) {
                             if (cell.row < c0 || cell.row >= c1) continue;
                             t.grad = grad_tile + cell.row * grad_channel;
-                            const Entry* entries = plan.entries.data() + cell.entry;
-                            for (int k = 0; k < cell.count;) {
-                                const int count = even_group(cell.count - k);
-                                kDots.kernel[count - 1](t, entries + k, grad_values + cell.value + k);
-                                k += count;
-                            }
+                            dot_products(plan.entries.data() + cell.entry, cell.count,
+                                         grad_values + cell.value);
                         }
                     }
             }

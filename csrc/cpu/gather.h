@@ -26,6 +26,7 @@ struct Gather {
     const int32_t *starts, *places, *permutation;
     const float *values, *bias;
     bool relu;
+    bool linear;  // one tap, one pixel
 };
 
 // `chunk` batch blocks of a linear layer are the columns of one image.

@@ -4,52 +4,6 @@
 //       block of input channels whose input tile fits L1
 //         cell (output channel): the tile kernel, partial sums in the output
 
-constexpr int64_t kStageVectors = 8192;     // staged band, 512 KB: half of a 1 MB L2
-constexpr int64_t kInputTileVectors = 384;  // input tile, 24 KB: most of a 32 KB L1
-
-struct TileShape {
-    int64_t rows, columns;
-};
-
-// Columns are split evenly, rows fill the registers that are left.
-inline TileShape tile_shape(int64_t rows, int64_t columns) {
-    constexpr int64_t limit = std::min(kTileVectors, 16);
-    const int64_t parts = (columns + limit - 1) / limit;
-    const int64_t width = (columns + parts - 1) / parts;
-    return {std::min<int64_t>({kTileRows, limit / width, rows}), width};
-}
-
-// A part size that splits `total` evenly, each part at most `limit` (and at least 1).
-inline int64_t even_part(int64_t total, int64_t limit) {
-    limit = std::clamp<int64_t>(limit, 1, std::max<int64_t>(total, 1));
-    const int64_t parts = std::max<int64_t>((total + limit - 1) / limit, 1);
-    return (total + parts - 1) / parts;
-}
-
-// Vectors between channels and between rows of what the tile kernel reads.
-struct Pitch {
-    int64_t channel, row;
-};
-
-// Whether the operand can be read in place: whole vectors, and no tap outside the image.
-inline bool reads_operand(const Gather& g) {
-    const Stage& s = g.stage;
-    return g.input.whole_vectors && g.input.chunk == 1 && s.phases == 1 && s.row_first >= 0 &&
-           s.row_first + s.rows(g.rows) <= g.input.height && s.column_first >= 0 &&
-           s.column_first + s.columns <= g.input.width;
-}
-
-// First row of each part, so that parts hold about as many kept weights.
-inline std::vector<int64_t> balanced_rows(const Gather& g, int64_t parts) {
-    std::vector<int64_t> first(parts + 1, g.row_count);
-    for (int64_t p = 0; p < parts; ++p)
-        first[p] = std::lower_bound(g.starts, g.starts + g.row_count,
-                                    static_cast<int64_t>(g.starts[g.row_count]) * p / parts) -
-                   g.starts;
-    first[0] = 0;
-    return first;
-}
-
 inline void gather(const Gather& g, int threads) {
     const View &in = g.input, &out = g.output;
     if (out.n == 0 || g.rows <= 0) return;
@@ -69,6 +23,7 @@ inline void gather(const Gather& g, int threads) {
                             : Pitch{in.channel / kLanes, in.row / kLanes};
     std::vector<Plan> plans;
     for (const PixelClass& c : g.classes) {
+        if (g.linear) break;
         const TileShape shape =
             tile_shape(c.rows_to - c.rows_from, std::max<int64_t>(c.columns_to - c.columns_from, 1));
         const int64_t tile_vectors = stage_shape.rows(std::max<int64_t>(shape.rows, 1)) *
@@ -119,7 +74,21 @@ inline void gather(const Gather& g, int threads) {
         const int64_t row_floats = staged_output ? out.width * kLanes : out.row;
         const int64_t column_floats = staged_output ? kLanes : out.column;
 
-        for (size_t k = 0; k < g.classes.size(); ++k) {
+        if (g.linear) {
+            const int64_t columns = out.columns(b), width = tile_shape(1, columns).columns;
+            for_linear_cells(
+                g, pitch.channel, columns, c0, c1,
+                [&](int64_t row, const Entry* entries, int count, int64_t, bool opens, bool closes) {
+                    if (!count && !opens && !(closes && g.relu)) return;
+                    for (int64_t j = 0; j < columns; j += width) {
+                        const Tile t{source + j * kLanes, 0, output_at(row, 0, j), 0, column_floats};
+                        kTiles.kernel[0][std::min(width, columns - j) - 1](
+                            t, entries, entries + count, opens, opens && g.bias ? g.bias[row] : 0.0f,
+                            closes && g.relu);
+                    }
+                });
+        }
+        for (size_t k = 0; k < plans.size(); ++k) {
             const PixelClass& c = g.classes[k];
             const Plan& plan = plans[k];
             const int64_t from = std::max(i0, c.rows_from), to = std::min(i1, c.rows_to);

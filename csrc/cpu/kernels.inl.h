@@ -1,6 +1,8 @@
 // Every kernel of one instruction set: included inside its namespace and target region, after Vec.
 #include "cpu/stage.inl.h"
 #include "cpu/tile.inl.h"
+#include "cpu/partition.inl.h"
+#include "cpu/linear.inl.h"
 #include "cpu/gather.inl.h"
 #include "cpu/forward.inl.h"
 #include "cpu/backward_input.inl.h"
