@@ -79,7 +79,8 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
         (staged_input ? g.stage.channels * g.stage.row_pitch() * g.stage.row_step : 0) +
         (staged_grad ? grad.channels * grad.width : 0);
     const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
-    const Pitch pitch = staged_input ? Pitch{g.stage.rows(band) * g.stage.row_pitch(), g.stage.row_pitch()}
+    const Pitch pitch = staged_input ? Pitch{staged_channel_pitch(g.stage.rows(band) * g.stage.row_pitch()),
+                                             g.stage.row_pitch()}
                                      : Pitch{in.channel / kLanes, in.row / kLanes};
     // A tile as large as L1 holds for the channels that give about a full group of weights.
     const double kept_per_channel = static_cast<double>(pattern.nnz) / (conv.c_out * conv.c_in_group());

@@ -19,7 +19,8 @@ inline void gather(const Gather& g, int threads) {
     const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
     const int64_t bands = (g.rows + band - 1) / band;
     const Pitch pitch = staged_input
-                            ? Pitch{stage_shape.rows(band) * stage_shape.row_pitch(), stage_shape.row_pitch()}
+                            ? Pitch{staged_channel_pitch(stage_shape.rows(band) * stage_shape.row_pitch()),
+                                    stage_shape.row_pitch()}
                             : Pitch{in.channel / kLanes, in.row / kLanes};
     std::vector<Plan> plans;
     for (const PixelClass& c : g.classes) {
@@ -29,7 +30,7 @@ inline void gather(const Gather& g, int threads) {
         const int64_t tile_vectors = stage_shape.rows(std::max<int64_t>(shape.rows, 1)) *
                                      std::min(stage_shape.row_pitch(), shape.columns + stage_shape.columns -
                                                                            (c.columns_to - c.columns_from));
-        const int64_t block = std::max<int64_t>(kInputTileVectors / std::max<int64_t>(tile_vectors, 1), 1);
+        const int64_t block = block_channels(g, std::max<int64_t>(tile_vectors, 1));
         plans.push_back(make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places,
                                   g.permutation, g.values, c.table, block, pitch.channel, pitch.row,
                                   stage_shape.columns));

@@ -2,18 +2,12 @@
 
 constexpr int64_t kStageVectors = 8192;     // staged band, 512 KB: half of a 1 MB L2
 constexpr int64_t kInputTileVectors = 384;  // input tile, 24 KB: most of a 32 KB L1
+constexpr int64_t kCellWeights = 12;        // per cell; fewer would mostly load and store partial sums ...
+constexpr int64_t kInputTileLimit = 704;    // ... so the input tile may be larger when few weights are kept
 
 struct TileShape {
     int64_t rows, columns;
 };
-
-// Columns are split evenly, rows fill the registers that are left.
-inline TileShape tile_shape(int64_t rows, int64_t columns) {
-    constexpr int64_t limit = std::min(kTileVectors, 16);
-    const int64_t parts = (columns + limit - 1) / limit;
-    const int64_t width = (columns + parts - 1) / parts;
-    return {std::min<int64_t>({kTileRows, limit / width, rows}), width};
-}
 
 // A part size that splits `total` evenly, each part at most `limit` (and at least 1).
 inline int64_t even_part(int64_t total, int64_t limit) {
@@ -22,17 +16,40 @@ inline int64_t even_part(int64_t total, int64_t limit) {
     return (total + parts - 1) / parts;
 }
 
+// Columns are split evenly, rows fill the registers that are left. Two rows of 8 pixels need a smaller input
+// tile than one row of 16, and are as fast; 24 accumulators were 5 % slower.
+inline TileShape tile_shape(int64_t rows, int64_t columns) {
+    constexpr int64_t limit = std::min(kTileVectors, 16);
+    const int64_t width = even_part(columns, rows > 1 && limit >= 6 ? limit / 2 : limit);
+    return {std::min<int64_t>({kTileRows, limit / width, rows}), width};
+}
+
 // Vectors between channels and between rows of what the tile kernel reads.
 struct Pitch {
     int64_t channel, row;
 };
 
-// Whether the operand can be read in place: whole vectors, and no tap outside the image.
+// Channels of a staged copy this far apart, in vectors, would share a few sets of L1.
+inline bool aliases(int64_t channel_pitch) { return channel_pitch % 32 == 0; }
+inline int64_t staged_channel_pitch(int64_t vectors) { return aliases(vectors) ? vectors + 16 : vectors; }
+
+// Whether the operand is read in place: whole vectors, no tap outside the image, and no channels that alias
+// in L1 unless too little work per input vector would pay for the copy.
 inline bool reads_operand(const Gather& g) {
     const Stage& s = g.stage;
+    const int64_t inputs = g.channels_per_group * (g.row_count / g.rows_per_group);
+    if (aliases(g.input.channel / kLanes) && !g.linear && g.starts[g.row_count] > 6 * inputs) return false;
     return g.input.whole_vectors && g.input.chunk == 1 && s.phases == 1 && s.row_first >= 0 &&
            s.row_first + s.rows(g.rows) <= g.input.height && s.column_first >= 0 &&
            s.column_first + s.columns <= g.input.width;
+}
+
+// Channels per block of a plan whose tile reads `tile_vectors` of each channel.
+inline int64_t block_channels(const Gather& g, int64_t tile_vectors) {
+    const int64_t nonzeros = std::max(g.starts[g.row_count], 1);
+    const int64_t rich = kCellWeights * g.row_count * g.channels_per_group / nonzeros + 1;
+    return even_part(g.channels_per_group, std::max(kInputTileVectors / tile_vectors,
+                                                    std::min(rich, kInputTileLimit / tile_vectors)));
 }
 
 // First row of each part, so that parts hold about as many kept weights.

@@ -11,6 +11,7 @@ struct Grid {
     int64_t phase_columns;  // columns of one phase of the column stride
     int64_t phases;
     float* at(int64_t c, int64_t y, int64_t x) const {
+        if (phases == 1) return data + c * channel + y * row + x * kLanes;  // no division
         return data + c * channel + y * row + (x % phases * phase_columns + x / phases) * kLanes;
     }
 };
