@@ -83,14 +83,11 @@ def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, l
 
 def show(console: Console, output: Group) -> None:
     """Print tables whole, whatever the width of the terminal, and fold sentences."""
-    wide = console.options.update(max_width=WIDEST)
+    folded = console.width
     for part in output.renderables:
-        if isinstance(part, Table):
-            console.print(
-                part, width=part.__rich_measure__(console, wide).maximum, crop=False, highlight=False
-            )
-        else:
-            console.print(part, highlight=False)
+        console.width = WIDEST if isinstance(part, Table) else folded
+        console.print(part, highlight=False)
+    console.width = folded
 
 
 def headline(decomposition: Decomposition) -> str:
