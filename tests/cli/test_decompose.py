@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sparsefit.cli.decompose import command
+from sparsefit.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+PAPER = str(ROOT / "examples" / "lee2020_simple_cnn.json")
+SMALL = (
+    "--seeds",
+    "2",
+    "--steps",
+    "4",
+    "--every",
+    "2",
+    "--beta-examples",
+    "20",
+    "--curvature-examples",
+    "50",
+)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, arguments)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    path = tmp_path_factory.mktemp("decompose") / "d.json"
+    result = invoke("--sparse", "0.5,0.9", *SMALL, "--layers", "--save", str(path))
+    assert result.exit_code == 0, result.output
+    return result.output, path
+
+
+def test_paper_file_prints_both_products():
+    output = " ".join(invoke("--from", PAPER).output.split())
+    assert "= 1.690" in output
+    assert "1.00 × 0.54 × 3.09 = 1.67" in output
+
+
+def test_measurement_on_digits_prints_one_column_a_sparsity(measured):
+    output, _ = measured
+    assert "dense" in output
+    assert "sparsity 0.5" in output
+    assert "sparsity 0.9" in output
+    assert "share of each layer" in output
+
+
+def test_measurement_has_the_documented_fields(measured):
+    table = json.loads(measured[1].read_text(encoding="utf-8"))
+    assert table["seeds"] == [0, 1]
+    assert [entry["sparsity"] for entry in table["sparse"]] == [0.5, 0.9]
+    for name in ("delta", "smoothness", "beta", "c1"):
+        ratio = table["sparse"][1]["ratios"][name]
+        assert ratio["low"] < ratio["value"] < ratio["high"]
+        assert ratio["n"] == 2
+    assert [point["step"] for point in table["trajectories"][0]["points"]] == [1, 2, 4]
+    assert table["settings"]["metaparameters"]["learning_rate"] == 0.01
+
+
+def test_saved_measurement_prints_the_same_again(measured):
+    output, path = measured
+    assert invoke("--from", str(path), "--layers").output == output
+
+
+def test_measurement_is_reproducible(measured, tmp_path):
+    path = tmp_path / "again.json"
+    assert invoke("--sparse", "0.5,0.9", *SMALL, "--save", str(path)).exit_code == 0
+    assert path.read_text(encoding="utf-8") == measured[1].read_text(encoding="utf-8")
+
+
+REFUSED = [
+    ((), "give --sparse"),
+    (("--sparse", "0"), "allowed above 0 and below 1"),
+    (("--sparse", "1"), "allowed above 0 and below 1"),
+    (("--sparse", "nan"), "allowed above 0 and below 1"),
+    (("--sparse", "90%"), "allowed shares of zeros"),
+    (("--sparse", ""), "give --sparse"),
+    (("--sparse", "0.9,0.9"), "stands twice"),
+    (("--sparse", "0.9", "--workload", "w99"), "unknown workload"),
+    (("--sparse", "0.9", "--learning-rate", "-1"), "--learning-rate"),
+    (("--sparse", "0.9", "--learning-rate", "nan"), "--learning-rate"),
+    (("--sparse", "0.9", "--learning-rate", "inf"), "--learning-rate"),
+    (("--sparse", "0.9", "--learning-rate", "1e6", *SMALL), "diverged"),
+    (("--sparse", "0.9", "--momentum", "1"), "--momentum"),
+    (("--sparse", "0.9", "--confidence", "95"), "--confidence"),
+    (("--sparse", "0.9", "--f-inf", "low"), "--f-inf"),
+    (("--sparse", "0.9", "--f-inf", "99", *SMALL), "must lie below"),
+    (("--sparse", "0.9", "--beta-examples", "1"), "--beta-examples"),
+    (("--sparse", "0.9", "--curvature-examples", "-3"), "--curvature-examples"),
+    (("--sparse", "0.9", "--batch-size", "100000"), "batch size"),
+    (("--sparse", "0.9", "--steps", "5", "--every", "9"), "every"),
+    (("--sparse", "0.9", "--save", "no/such/folder/d.json"), "does not exist"),
+    (("--sparse", "0.9", "--save", "."), "is a directory"),
+    (("--sparse", "0.9", "--fit", "missing.json"), "cannot be read"),
+    (("--from", "missing.json"), "cannot be read"),
+    (("--from", "."), "cannot be read"),
+    (("--from", PAPER, "--fit", PAPER), "sparsefit.fit/1"),
+    (("--from", PAPER, "--sparse", "0.9"), "leave out --sparse"),
+    (("--from", PAPER, "--seeds", "5"), "leave out --seeds"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), REFUSED, ids=lambda value: " ".join(value)[:40] or "nothing"
+)
+def test_bad_input_is_refused_in_words(arguments, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert isinstance(result.exception, InputError), result.output
+    assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--seeds", "0"), ("--steps", "x"), ("--gammas", "ours"), ("--every", "1")]
+)
+def test_options_out_of_range_are_usage_errors(arguments):
+    result = invoke("--sparse", "0.9", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.output
