@@ -57,16 +57,17 @@ inline void store_first(float* p, const Vec& v, int count) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v.all);
 }
 
+// Each quarter of the result holds the four sums over quarters of one vector.
+inline __m512 add_quarters(__m512 a, __m512 b, __m512 c, __m512 d) {
+    const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+    const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+}
+
 // Lane i of the result is the sum of v[i].
 inline Vec sums_of(const Vec (&v)[kLanes]) {
-    // Each step halves the vectors: it adds the halves, then quarters, ... of two of them into one.
-    const auto quarters = [](__m512 a, __m512 b, __m512 c, __m512 d) {
-        const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
-        const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
-        return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
-    };
     __m512 q[4];
-    for (int i = 0; i < 4; ++i) q[i] = quarters(v[i].all, v[i + 4].all, v[i + 8].all, v[i + 12].all);
+    for (int i = 0; i < 4; ++i) q[i] = add_quarters(v[i].all, v[i + 4].all, v[i + 8].all, v[i + 12].all);
     const __m512 low =
         _mm512_add_ps(_mm512_shuffle_ps(q[0], q[1], 0x44), _mm512_shuffle_ps(q[0], q[1], 0xEE));
     const __m512 high =

@@ -1,8 +1,16 @@
 // Gradient to the kept weights: one dot product per kept weight, of its shifted input with the gradient of
 // its output channel. Up to 16 weights of one output channel share each loaded gradient vector; their sums
-// stay in registers over a tile of pixels, and 16 of them are reduced together.
+// stay in registers over a tile of pixels, and 16 of them are reduced together by a transpose-add.
+//
+// Tried, in share of the peak at 50 / 90 % for 64 -> 64 channels on 8x8: groups of 8 over the whole band,
+// inputs in L2, one sum reduced at a time 54 / 41; groups of 16 with gradients of four columns in registers
+// and 16 sums reduced together 61 / 48. Small tiles with the inputs in L1 (16-32 vectors) lost to large ones
+// in L2 (64 and more): each tile pays the reduction and the gradient loads again.
 
 constexpr int kGroup = kTileVectors >= 20 ? 16 : kTileVectors >= 7 ? 4 : 2;
+
+// Kept weights per input channel below which the batch is sliced, and the most slices.
+constexpr int64_t kSliceWeights = 100, kMaxSlices = 16;
 
 struct DotTile {
     const float *input, *grad;
@@ -97,14 +105,22 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                          nullptr, g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
     const Stage grad_stage{grad.channels, 0, 1, 1, 0, 1, grad.width};
 
-    // Each output channel belongs to one task, which adds in a fixed order: equal bits for any number of
-    // threads.
-    const int64_t parts = std::min<int64_t>(threads, g.row_count);
+    // The order of every sum is fixed by the layer alone, so the bits are equal for any number of threads:
+    // tasks take either some output channels over the whole batch, or all of them over a slice of the batch.
+    // Slices need a partial gradient each, but stage each input once; channels do when staging is a small
+    // part of the work.
+    const bool sliced = staged_input && in.blocks > 1 && pattern.nnz < kSliceWeights * g.stage.channels;
+    const int64_t slices = sliced ? std::min(in.blocks, kMaxSlices) : 1;
+    const int64_t parts = sliced ? 1 : std::min<int64_t>(threads, g.row_count);
     const std::vector<int64_t> part_rows = balanced_rows(g, parts);
-    parallel_for(parts, threads, [&](int64_t part) {
-        const int64_t c0 = part_rows[part], c1 = part_rows[part + 1];
+    const int64_t partial_size = pattern.nnz + conv.c_out;
+    std::vector<float> partials(sliced ? slices * partial_size : 0, 0.0f);
+    parallel_for(parts * slices, threads, [&](int64_t task) {
+        const int64_t c0 = part_rows[task % parts], c1 = part_rows[task % parts + 1], slice = task / parts;
         if (c0 == c1) return;
-        for (int64_t b = 0; b < in.blocks; ++b)
+        float* const values_sum = sliced ? partials.data() + slice * partial_size : grad_values;
+        float* const bias_sum = !grad_bias ? nullptr : sliced ? values_sum + pattern.nnz : grad_bias;
+        for (int64_t b = in.blocks * slice / slices; b < in.blocks * (slice + 1) / slices; ++b)
             for (int64_t i0 = 0; i0 < g.rows; i0 += band) {
                 const int64_t rows = std::min(band, g.rows - i0), columns = grad.columns(b);
                 const float* source;
@@ -127,7 +143,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                     t.grad_row = grad.width * kLanes;
                     t.grad_column = kLanes;
                 }
-                for (int64_t c = c0; grad_bias && c < c1; ++c) {
+                for (int64_t c = c0; bias_sum && c < c1; ++c) {
                     Vec totals[kLanes];
                     for (Vec& total : totals) total = broadcast(0.0f);
                     for (int64_t r = 0; r < rows; ++r) {
@@ -137,7 +153,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                     }
                     float sums[kLanes];
                     store(sums, sums_of(totals));
-                    grad_bias[c] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+                    bias_sum[c] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
                 }
                 const auto dot_products = [&](const Entry* entries, int count, float* target) {
                     for (int k = 0; k < count;) {
@@ -152,7 +168,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                         g, pitch.channel, columns, c0, c1,
                         [&](int64_t row, const Entry* entries, int count, int64_t value, bool, bool) {
                             t.grad = grads + row * grad_channel;
-                            dot_products(entries, count, grad_values + value);
+                            dot_products(entries, count, values_sum + value);
                         });
                     continue;
                 }
@@ -166,9 +182,14 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                             if (cell.row < c0 || cell.row >= c1) continue;
                             t.grad = grad_tile + cell.row * grad_channel;
                             dot_products(plan.entries.data() + cell.entry, cell.count,
-                                         grad_values + cell.value);
+                                         values_sum + cell.value);
                         }
                     }
             }
     });
+    for (int64_t slice = 0; sliced && slice < slices; ++slice) {
+        const float* partial = partials.data() + slice * partial_size;
+        for (int64_t i = 0; i < pattern.nnz; ++i) grad_values[i] += partial[i];
+        for (int64_t c = 0; grad_bias && c < conv.c_out; ++c) grad_bias[c] += partial[pattern.nnz + c];
+    }
 }

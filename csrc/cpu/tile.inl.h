@@ -1,6 +1,11 @@
 // The tile kernel: ROWS x COLS output vectors stay in registers over all kept weights of one cell (a row of
 // the pattern within a block of input channels). A weight costs one broadcast, one offset, and ROWS * COLS
-// multiply-adds whose input is a memory operand at a constant distance.
+// multiply-adds whose input is a memory operand at a constant distance: one load per multiply-add, which is
+// also what Zen 4 can load per cycle, so sharing loads between channels or taps would gain nothing there.
+//
+// Tried on a Zen 4 core (118 GF/s of multiply-adds on registers), 64 -> 64 channels, 3x3, GF/s of this kernel
+// alone at 50 / 90 % sparsity: 2x8 tiles with 8 input channels a block 95 / 77, with 16 channels 86 / 83,
+// with all 64 (inputs in L2) 82 / 63; 3x8 tiles 91 / 74; 2x12 tiles 85 / 69; 1x8 tiles 92 / 74.
 
 struct Tile {
     const float* input;   // staged input of the first pixel
