@@ -24,7 +24,7 @@ from sparsefit.experiment import data, model, prune, workload
 from sparsefit.experiment.gradient_noise import draw_probabilities, gradient_noise
 from sparsefit.experiment.gradients import Objective
 from sparsefit.experiment.smoothness import local_smoothness
-from sparsefit.fitting.quantity import mean_interval
+from sparsefit.quantity import mean_interval
 
 
 def populations(sparsity: float, seed: int = 0):
@@ -75,7 +75,8 @@ def coverage(repeats: int) -> None:
                 values = np.array([estimate.value for estimate in estimates])
                 print(
                     f"| {sparsity:g} | {step} | {n} | {values.mean() / truth - 1:+.2%} "
-                    f"| {values.std() / truth:.1%} | {covered(estimates, truth):.1%} | {covered(even, truth):.1%} |",
+                    f"| {values.std() / truth:.1%} | {covered(estimates, truth):.1%} "
+                    f"| {covered(even, truth):.1%} |",
                     flush=True,
                 )
 

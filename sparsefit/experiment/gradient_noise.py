@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sparsefit.errors import InputError
 from sparsefit.experiment.gradients import Evaluation, Objective
-from sparsefit.fitting.quantity import Quantity, mean_interval
+from sparsefit.quantity import Quantity, mean_interval
 
 UNIFORM_SHARE = 0.2
 """Share of the sample that is drawn evenly; no example then weighs more than 1 / `UNIFORM_SHARE`."""

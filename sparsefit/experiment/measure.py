@@ -22,7 +22,7 @@ from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.smoothness import PAPER_GAMMAS, local_smoothness
 from sparsefit.experiment.trial import accumulate_gradient
 from sparsefit.experiment.workload import Workload, check_sparsity
-from sparsefit.fitting.decomposition import Point, Trajectory
+from sparsefit.trajectory import Point, Trajectory
 
 MU_BATCHES = 32
 """Mini-batches that the check of unbiasedness compares with the full gradient."""

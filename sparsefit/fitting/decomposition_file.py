@@ -10,7 +10,7 @@ from typing import Any
 
 from sparsefit import __version__
 from sparsefit.errors import InputError
-from sparsefit.fitting.decomposition import PARTS, Decomposition, Network, Point, Trajectory
+from sparsefit.fitting.decomposition import PARTS, Decomposition, Network
 from sparsefit.fitting.json_fields import (
     as_count,
     as_list,
@@ -22,7 +22,8 @@ from sparsefit.fitting.json_fields import (
     read_json,
     refuse_unknown,
 )
-from sparsefit.fitting.quantity import Quantity
+from sparsefit.quantity import Quantity
+from sparsefit.trajectory import Point, Trajectory
 
 SCHEMA = "sparsefit.decomposition/1"
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from sparsefit.fitting.decomposition import Decomposition, Network
 from sparsefit.fitting.fitted_parts import FittedParts
-from sparsefit.fitting.quantity import Quantity
 from sparsefit.fitting.results import Estimate
+from sparsefit.quantity import Quantity
 
 PARTS = {
     "delta": "Δ = 2(f(w₁) − f∞)",

@@ -8,9 +8,10 @@ import pytest
 
 from sparsefit.errors import InputError
 from sparsefit.fitting import decomposition_file
-from sparsefit.fitting.decomposition import Point, Trajectory, decompose
+from sparsefit.fitting.decomposition import decompose
 from sparsefit.fitting.fitted_parts import load_fitted
-from sparsefit.fitting.quantity import Quantity, geometric_mean, mean_interval
+from sparsefit.quantity import Quantity, geometric_mean, mean_interval
+from sparsefit.trajectory import Point, Trajectory
 
 PAPER = Path(__file__).parents[2] / "examples" / "lee2020_simple_cnn.json"
 SHARES = {"conv": 0.25, "fc": 0.75}
