@@ -1,0 +1,151 @@
+"""Which column of a table means what: batch size, steps, optional columns, and what splits the rows into groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparsefit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_SIZE = ("batch_size", "bs", "b", "batchsize")
+STEPS = ("steps", "step", "iteration", "iterations", "global_step", "steps_to_result")
+OPTIONAL = {
+    "eval_interval": ("eval_interval", "evaluation_interval", "check_interval", "eval_every"),
+    "status": ("status",),
+    "trial": ("trial", "trial_id"),
+    "replicate": ("replicate", "replicate_id", "repeat", "rep", "seed"),
+    "max_steps": ("max_steps", "train_steps", "step_budget"),
+}
+IDENTITY = re.compile(
+    r"(workload|task|dataset|data_set|model|model_size|architecture|network|optimizer|optimiser|schedule|lr_schedule"
+    r"|goal|goal_.+|target|target_.+|sparsity|pruning|metric|unit|comparison)"
+)
+FUZZY_BATCH, FUZZY_STEPS = re.compile(r"batch_?size"), re.compile(r"(^|_)(steps|iterations)(_|$)")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns by their meaning.
+
+    Attributes
+    ----------
+    batch_size, steps : str
+    optional : dict
+        Name by meaning (the keys of ``OPTIONAL``) for the optional columns that are there.
+    by : tuple of str
+        Columns that split the rows into groups.
+    ignored : tuple of str
+    """
+
+    batch_size: str
+    steps: str
+    optional: dict[str, str]
+    by: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def normalise(name: str) -> str:
+    """Return a name in lower case with single underscores for spaces and hyphens."""
+    return re.sub(r"[\s_\-]+", "_", name.strip().lower())
+
+
+def find_columns(
+    table: pd.DataFrame,
+    *,
+    by: Sequence[str] | None = None,
+    batch_column: str | None = None,
+    steps_column: str | None = None,
+) -> Columns:
+    """Return what each column of a table of text means.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or several could be meant.
+    """
+    names = [str(name) for name in table.columns]
+    batch = pick(table, batch_column, BATCH_SIZE, FUZZY_BATCH, "batch size", "--batch-column")
+    steps = pick(table, steps_column, STEPS, FUZZY_STEPS, "steps", "--steps-column", exclude=batch)
+    if batch == steps:
+        raise InputError(f"the column {batch!r} cannot be both batch size and steps; give two columns")
+    taken = {batch, steps}
+    optional: dict[str, str] = {}
+    for meaning, aliases in OPTIONAL.items():
+        found = [name for name in names if normalise(name) in aliases and name not in taken]
+        if len(found) > 1:
+            raise InputError(f"the columns {listed(found)} could all be {meaning!r}; rename or drop all but one")
+        if found:
+            optional[meaning] = found[0]
+            taken.add(found[0])
+    rest = [name for name in names if name not in taken]
+    if by is not None:
+        chosen = tuple(match(name, names, "--by") for name in by)
+        clash = [name for name in chosen if name in (batch, steps)]
+        if clash:
+            raise InputError(f"--by: {clash[0]!r} is the batch size or the steps, which cannot group rows")
+        optional = {meaning: name for meaning, name in optional.items() if name not in chosen}
+    else:
+        chosen = tuple(name for name in rest if groups(table, name, batch))
+    return Columns(batch, steps, optional, chosen, tuple(name for name in rest if name not in chosen))
+
+
+def pick(
+    table: pd.DataFrame,
+    given: str | None,
+    aliases: Sequence[str],
+    fuzzy: re.Pattern[str],
+    meaning: str,
+    option: str,
+    exclude: str | None = None,
+) -> str:
+    """Return the column that was named, else the one alias, else the one column whose name contains it."""
+    names = [str(name) for name in table.columns]
+    if given is not None:
+        return match(given, names, option)
+    exact = [name for name in names if normalise(name) in aliases and name != exclude]
+    exact = [name for name in exact if normalise(name) == aliases[0]] or exact
+    loose = [name for name in names if fuzzy.search(normalise(name)) and name != exclude]
+    loose = [name for name in loose if not any(normalise(name) in names_ for names_ in OPTIONAL.values())]
+    found = exact or loose
+    if not found:
+        raise InputError(
+            f"no {meaning} column: got {listed(names)}, allowed {', '.join(aliases)}; name yours with {option}"
+        )
+    if len(found) > 1:
+        raise InputError(f"the columns {listed(found)} could all be the {meaning}; choose one with {option}")
+    return found[0]
+
+
+def match(given: str, names: Sequence[str], option: str) -> str:
+    """Return the column of that name, tolerant of case, spaces and hyphens where that is unambiguous."""
+    if given in names:
+        return given
+    found = [name for name in names if normalise(name) == normalise(given)]
+    if len(found) != 1:
+        raise InputError(f"{option}: got {given!r}, allowed are the columns {listed(names)}")
+    return found[0]
+
+
+def groups(table: pd.DataFrame, name: str, batch: str) -> bool:
+    """Tell whether a column splits the rows: a known name, or text whose every value spans batch sizes."""
+    import pandas as pd
+
+    column = table[name]
+    if IDENTITY.fullmatch(normalise(name)):
+        return True
+    if name == "" or name.startswith("Unnamed:") or (column == "").any():
+        return False
+    if bool(pd.to_numeric(column, errors="coerce").notna().any()):
+        return False
+    return bool(table.groupby(column)[batch].nunique().min() > 1)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in quotes, the first twelve of many."""
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(repr(name) for name in names[:12]) + more
