@@ -78,7 +78,9 @@ def find_columns(
     for meaning, aliases in OPTIONAL.items():
         found = [name for name in names if normalise(name) in aliases and name not in taken]
         if len(found) > 1:
-            raise InputError(f"the columns {listed(found)} could all be {meaning!r}; rename or drop all but one")
+            raise InputError(
+                f"the columns {listed(found)} could all be {meaning!r}; rename or drop all but one"
+            )
         if found:
             optional[meaning] = found[0]
             taken.add(found[0])

@@ -63,7 +63,11 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Source]:
         raise InputError(f"{name}: the gzip file is damaged ({error}); write it again") from error
     if not content.strip():
         raise InputError(f"{name}: the file is empty; {ALLOWED} with a header line")
-    table = parse_parquet(content, name) if content.startswith(PARQUET) else parse_csv(decode(content, name), name)
+    table = (
+        parse_parquet(content, name)
+        if content.startswith(PARQUET)
+        else parse_csv(decode(content, name), name)
+    )
     if table.empty:
         raise InputError(f"{name}: there is a header but no row below it; add one row per measurement")
     return table, Source(name, hashlib.sha256(raw).hexdigest(), len(table))
@@ -145,6 +149,8 @@ def parse_csv(text: str, name: str) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError) as error:
         raise InputError(f"{name}: not a table ({str(error).strip()}); {ALLOWED}") from error
     if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(f"{name}: rows hold more fields than the {len(header)} of the header; make them equal")
+        raise InputError(
+            f"{name}: rows hold more fields than the {len(header)} of the header; make them equal"
+        )
     table.columns = [str(column).strip() for column in table.columns]
     return as_text(table)

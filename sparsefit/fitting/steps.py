@@ -1,0 +1,198 @@
+"""From the cells of a table to rows of steps-to-result: statuses, trials to their minimum, censoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.columns import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATUS = {
+    "reached": ("reached", "complete"),
+    "not_reached": ("not_reached", "incomplete", "not reached"),
+    "capped": ("capped",),
+    "diverged": ("diverged", "infeasible"),
+}
+"""Words of sparsefit and of the release; Shallue's are the release's in upper case."""
+
+MEANING = {word: status for status, words in STATUS.items() for word in words}
+CODES = {-1.0: "not_reached", -2.0: "diverged"}
+MISSING = {"", "nan", "na", "n/a", "none", "null", "<na>"}
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Rows of steps-to-result of all groups.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns ``batch_size, steps, censored, eval_interval`` (NaN if exact) and those of ``by``. ``steps`` of a
+        censored row is the bound T in K* > T.
+    by : tuple of str
+    level : str
+        ``trials`` or ``steps-to-result``.
+    warnings : tuple of str
+    """
+
+    table: pd.DataFrame
+    by: tuple[str, ...]
+    level: str
+    warnings: tuple[str, ...]
+
+    def groups(self) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+        """Yield each group, in the order of the file, and its rows."""
+        if not self.by:
+            yield {}, self.table
+            return
+        for key, rows in self.table.groupby(list(self.by), sort=False, dropna=False):
+            yield dict(zip(self.by, key, strict=True)), rows
+
+
+def measure_steps(
+    table: pd.DataFrame, columns: Columns, *, eval_interval: float | None = None
+) -> Measurements:
+    """Return rows of steps-to-result from a table of text.
+
+    A column of trials makes the table one of trials: each group and batch size gives one row, the lowest step
+    of its trials that reached the goal, or a bound if none did. Otherwise each row is a steps-to-result.
+
+    Raises
+    ------
+    InputError
+        A cell is not what its column allows, or two rows disagree about one study.
+    """
+    import pandas as pd
+
+    size = positive(table, columns.batch_size)
+    cell = table[columns.steps]
+    number = pd.to_numeric(cell, errors="coerce").to_numpy(float)
+    status = statuses(table, columns, number)
+    lost = np.isin(status, ["not_reached", "capped"])
+    reached = status == "reached"
+    refuse(
+        table, columns.steps, reached & ~(np.isfinite(number) & (number > 0)), "a positive number of steps"
+    )
+    bound = np.where(np.isfinite(number) & (number > 0), number, np.nan)
+    if name := columns.optional.get("max_steps"):
+        limit = positive(table, name, empty=True)
+        capped = (status == "capped") & np.isfinite(bound)
+        bound = np.where(np.isfinite(limit) & ~capped, limit, bound)
+    refuse(
+        table, columns.steps, lost & np.isnan(bound), "a max_steps beside a row that did not reach the goal"
+    )
+    frame = pd.DataFrame({"batch_size": size, "steps": np.where(reached, number, bound), "censored": lost})
+    frame["eval_interval"] = np.nan if eval_interval is None else float(eval_interval)
+    if eval_interval is None and (name := columns.optional.get("eval_interval")):
+        frame["eval_interval"] = positive(table, name, empty=True)
+    for name in columns.by:
+        frame[f"by {name}"] = identity(table[name])
+    by = [f"by {name}" for name in columns.by]
+    notes = []
+    if diverged := int((status == "diverged").sum()):
+        notes.append(f"{diverged} diverged rows were counted, not fitted")
+    frame = frame[status != "diverged"]
+    trial, replicate = columns.optional.get("trial"), columns.optional.get("replicate")
+    if trial is not None:
+        frame = lowest(frame, [*by, "batch_size"])
+    elif replicate is None:
+        frame = merge(frame, [*by, "batch_size"], notes)
+    frame = frame.reset_index(drop=True)
+    frame = frame.rename(columns=dict(zip(by, columns.by, strict=True)))
+    return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
+
+
+def statuses(table: pd.DataFrame, columns: Columns, number: np.ndarray) -> np.ndarray:
+    """Return ``reached``, ``not_reached``, ``capped`` or ``diverged`` for each row."""
+    cell = table[columns.steps].str.lower()
+    coded = cell.map(MEANING).where(cell.isin(MEANING))
+    status = np.full(len(table), "reached", dtype=object)
+    name = columns.optional.get("status")
+    if name is not None:
+        word = table[name].str.lower()
+        refuse(
+            table,
+            name,
+            ~word.isin([*MEANING, "-1", "-2", "-1.0", "-2.0", ""]).to_numpy(),
+            f"one of {', '.join(MEANING)}",
+        )
+        status = word.replace(
+            {"-1.0": "not_reached", "-1": "not_reached", "-2.0": "diverged", "-2": "diverged"}
+        )
+        status = status.map(lambda text: MEANING.get(text, "reached")).to_numpy(object)
+    status = np.where(coded.notna(), coded, status)
+    for code, meaning in CODES.items():
+        status = np.where(number == code, meaning, status)
+    missing = cell.isin(MISSING)
+    text = np.isnan(number) & ~missing.to_numpy() & coded.isna().to_numpy()
+    refuse(table, columns.steps, text, "a number, -1 (not reached) or -2 (diverged)")
+    return status
+
+
+def positive(table: pd.DataFrame, name: str, *, empty: bool = False) -> np.ndarray:
+    """Return a column of positive finite numbers; ``empty`` lets missing cells be NaN."""
+    import pandas as pd
+
+    number = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+    wrong = ~(np.isfinite(number) & (number > 0))
+    if empty:
+        wrong &= ~table[name].str.lower().isin(MISSING).to_numpy()
+    refuse(table, name, wrong, "a finite number above 0")
+    return number
+
+
+def refuse(table: pd.DataFrame, name: str, wrong: np.ndarray, allowed: str) -> None:
+    """Raise for the first row that is wrong."""
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
+        raise InputError(
+            f"row {row + 1} below the header, column {name!r}: got {table[name].iloc[row]!r}, allowed is {allowed}{more}"
+        )
+
+
+def identity(column: pd.Series) -> pd.Series:
+    """Return numbers where the whole column is numbers, else text."""
+    import pandas as pd
+
+    number = pd.to_numeric(column, errors="coerce")
+    return number if bool(np.isfinite(number).all()) else column
+
+
+def lowest(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the lowest step of the trials that reached the goal, or the lowest bound where none did.
+
+    K* is the lowest over trials, so if none reached it, all that is known is that it exceeds the lowest bound.
+    """
+    order = frame.sort_values(["censored", "steps"], kind="stable")
+    return order.drop_duplicates(keys).sort_index()
+
+
+def merge(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFrame:
+    """Merge equal rows of one study; refuse rows that disagree."""
+    unique = frame.drop_duplicates()
+    twice = unique.duplicated(keys, keep=False)
+    if twice.any():
+        first = unique[twice].iloc[0]
+        same = unique[(unique[keys] == first[keys]).all(axis=1)]
+        rows = ", ".join(str(index + 1) for index in same.index[:5])
+        found: Mapping[str, Any] = dict(first[keys])
+        raise InputError(
+            f"rows {rows} below the header disagree on the steps of one study ({describe(found)}); "
+            "add a column 'replicate' or 'trial', or split them with --by"
+        )
+    if len(unique) < len(frame):
+        notes.append(f"{len(frame) - len(unique)} rows repeat another row exactly and were merged")
+    return unique
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """Return ``name value`` pairs as text."""
+    return ", ".join(f"{name.removeprefix('by ')} {value}" for name, value in found.items())
