@@ -14,10 +14,14 @@
 #include "cpu/blocked_pool.inl.h"
 #include "cpu/blocked_mean.inl.h"
 #include "cpu/blocked_row.inl.h"
+#include "cpu/gather_over_pixels.inl.h"
+#include "cpu/backward_weight_over_pixels.inl.h"
+#include "cpu/linear_over_rows.inl.h"
+#include "cpu/choose.inl.h"
 
 const Kernels KERNEL(kernels) = {SPARSEFIT_ISA,
-                                 KERNEL(sparse_conv2d_forward_over_batch),
-                                 KERNEL(sparse_conv2d_backward_input_over_batch),
-                                 KERNEL(sparse_conv2d_backward_weight_over_batch),
+                                 KERNEL(sparse_conv2d_forward),
+                                 KERNEL(sparse_conv2d_backward_input),
+                                 KERNEL(sparse_conv2d_backward_weight),
                                  fma_peak,
                                  kBlockedKernels};
