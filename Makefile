@@ -22,5 +22,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 	find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
+bench: .venv/installed
+	$(BIN)/python benchmarks/kernels.py --quick
+
 clean:
 	rm -rf .venv build demo sparsefit.egg-info sparsefit/_core*.so
