@@ -268,7 +268,7 @@ class CurveFit:
 
     @cached_property
     def lmfit(self) -> MinimizerResult:
-        """The same fit by lmfit: ``log_c1``, ``log_c2``, and derived ``c1``, ``c2``, ``critical_batch_size``."""
+        """The same fit by lmfit: ``log_c1``, ``log_c2``, then ``c1``, ``c2``, ``critical_batch_size``."""
         from sparsefit.fitting.crosscheck import lmfit_result
 
         return lmfit_result(self)

@@ -1,0 +1,259 @@
+"""Likelihood of log K = level + offset + noise for many curves at once, with level and noise maximised out.
+
+A row says that log K lies in (lower, upper]; equal ends are an exact value, an infinite upper end is K* > T. Both
+classes answer the same three questions about any offsets of shape (C curves, P candidates, N rows):
+`ExactLevel` in closed form, `CensoredLevel` by Newton's method on a concave problem. What they return is in the
+units of their own objective: a sum of squares there, a deviance -2 log L here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_ndtr, stdtrit
+
+from sparsefit.fitting.curves import Array
+
+RESOLUTION = 1e-9
+"""Noise of log K below which the data count as free of noise: smaller differences are rounding of the table."""
+
+SHARPEST = 1e4
+"""Largest inverse noise in the censored likelihood, which has no maximum where a curve meets every interval."""
+
+FAR = 1e6
+"""Stands for an infinite end of an interval of log K."""
+
+HALF_LOG_2PI = float(0.5 * np.log(2 * np.pi))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of C curves, padded to the same length N.
+
+    Attributes
+    ----------
+    log_batch_size, lower, upper : ndarray, shape (C, N)
+        Logarithms; (lower, upper] holds log K, with -inf and inf allowed.
+    weight : ndarray, shape (C, N)
+        1, or 0 for padding.
+    """
+
+    log_batch_size: Array
+    lower: Array
+    upper: Array
+    weight: Array
+
+    @property
+    def exact(self) -> bool:
+        """Whether every row is an exact value."""
+        return bool(np.all((self.lower == self.upper) | (self.weight == 0)))
+
+    @property
+    def informative(self) -> Array:
+        """Rows of each curve that are not mere lower bounds, shape (C,)."""
+        return np.asarray((self.weight * np.isfinite(self.upper)).sum(axis=1))
+
+    def repeat(self, times: int) -> Rows:
+        """Return each curve ``times`` times in a row."""
+        return Rows(*(np.repeat(a, times, axis=0) for a in vars(self).values()))
+
+
+class Profile(NamedTuple):
+    """Objective, level of log K and noise at each candidate, shapes (C, P)."""
+
+    objective: Array
+    level: Array
+    noise: Array
+
+
+def make_level(rows: Rows) -> ExactLevel | CensoredLevel:
+    """Return the closed form where every row is exact, else the censored likelihood."""
+    return ExactLevel(rows) if rows.exact else CensoredLevel(rows)
+
+
+class ExactLevel:
+    """Least squares on log K; the objective is the sum of squares."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.weight = rows.weight[:, None, :]
+        self.count = rows.weight.sum(axis=1)
+        self.y = np.where(rows.weight > 0, rows.upper, 0.0)[:, None, :]
+
+    def _residual(self, offset: Array) -> tuple[Array, Array]:
+        raw = self.y - offset
+        level = (self.weight * raw).sum(axis=-1) / self.count[:, None]
+        return raw - level[..., None], level
+
+    def profile(self, offset: Array) -> Profile:
+        """Return the best objective, level and maximum-likelihood noise for offsets of shape (C, P, N)."""
+        residual, level = self._residual(offset)
+        ssr = (self.weight * residual**2).sum(axis=-1)
+        return Profile(ssr, level, np.sqrt(ssr / self.count[:, None]))
+
+    def score(self, offset: Array, slope: Array) -> Array:
+        """Return d objective / dφ where ``slope`` is d offset / dφ, shape (C, P)."""
+        residual, _ = self._residual(offset)
+        return -2 * (self.weight * residual * slope).sum(axis=-1)
+
+    def cut(self, best: Array, confidence: float, parameters: int = 2) -> Array:
+        """Return the objective on the edge of the region: SSR (1 + t²/ν), infinite if ν < 1; shape (C,)."""
+        free = self.count - parameters
+        floor = np.maximum(best, self.count * RESOLUTION**2)
+        return np.where(free > 0, floor * (1 + _student(free, confidence) ** 2 / np.maximum(free, 1)), np.inf)
+
+    def band(self, offset: Array, cut: Array) -> tuple[Array, Array]:
+        """Return the range of the level with the objective under ``cut``, shapes (C, P)."""
+        ssr, level, _ = self.profile(offset)
+        half = np.sqrt(np.maximum(cut[:, None] - ssr, 0.0) / self.count[:, None])
+        return level - half, level + half
+
+    def log_likelihood(self, objective: Array) -> Array:
+        """Return log L from the objective, shape as given."""
+        count = self.count.reshape(-1, *[1] * (np.ndim(objective) - 1))
+        variance = np.maximum(objective / count, RESOLUTION**2)
+        return -0.5 * count * (np.log(variance) + 1) - count * HALF_LOG_2PI
+
+
+class CensoredLevel:
+    """Interval-censored and right-censored log K (Tobit); the objective is the deviance -2 log L.
+
+    In Olsen's coordinates, inverse noise τ and level·τ, log L is concave for any offset (Burridge 1981), so
+    Newton's method with halved steps finds its only maximum.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        keep = rows.weight > 0
+        self.weight = rows.weight[:, None, :]
+        self.count = rows.informative
+        lower = np.where(keep, rows.lower, 0.0)
+        upper = np.where(keep, rows.upper, 0.0)
+        self.exact = (lower == upper)[:, None, :]
+        self.any_exact = bool((self.exact & keep[:, None, :]).any())
+        self.lower = np.where(lower == upper, upper - 1.0, np.maximum(lower, -FAR))[:, None, :]
+        self.upper = np.minimum(upper, FAR)[:, None, :]
+        bounded = np.isfinite(lower) & np.isfinite(upper)
+        middle = np.logaddexp(lower, upper) - np.log(2.0)
+        self.guess = np.where(bounded, middle, np.where(np.isfinite(upper), upper, lower))[:, None, :]
+
+    def _terms(self, offset: Array, level: Array, tau: Array) -> tuple[Array, ...]:
+        """Return log L, its gradient and Hessian in (level·τ, τ), and d log L / d(level·τ) of each row."""
+        t, beta = tau[..., None], (level * tau)[..., None]
+        u, low = self.upper - offset, self.lower - offset
+        zu, zl = t * u - beta, t * low - beta
+        flip = zl > 0
+        big, small = np.where(flip, -zl, zu), np.where(flip, -zu, zl)
+        log_big = log_ndtr(big)
+        with np.errstate(divide="ignore", under="ignore"):
+            log_p = log_big + np.log(-np.expm1(np.minimum(log_ndtr(small) - log_big, -1e-300)))
+            a = np.exp(-0.5 * zl**2 - HALF_LOG_2PI - log_p)
+            b = np.exp(-0.5 * zu**2 - HALF_LOG_2PI - log_p)
+            uu, ll, ul = -zu * b - b * b, zl * a - a * a, a * b
+            row = [log_p, a - b, b * u - a * low, uu + ll + 2 * ul]
+            row += [-(uu * u + ul * (low + u) + ll * low), uu * u**2 + 2 * ul * u * low + ll * low**2]
+        if self.any_exact:
+            exact = [np.log(t) - 0.5 * zu**2 - HALF_LOG_2PI, zu, 1 / t - zu * u]
+            exact += [-np.ones_like(zu), u, -1 / t**2 - u**2]
+            row = [np.where(self.exact, e, r) for e, r in zip(exact, row, strict=True)]
+        sums = [(self.weight * r).sum(axis=-1) for r in row]
+        return (*sums, self.weight * row[1])
+
+    def _maximise(self, offset: Array, fixed_level: Array | None = None) -> tuple[Array, Array, Array]:
+        """Return log L, level and τ at the maximum, over τ alone where the level is fixed."""
+        raw = self.guess - offset
+        count = self.weight.sum(axis=-1)
+        level = (self.weight * raw).sum(axis=-1) / count if fixed_level is None else fixed_level
+        spread = np.sqrt((self.weight * (raw - level[..., None]) ** 2).sum(axis=-1) / count)
+        tau = 1 / np.clip(spread, 10 / SHARPEST, None)
+        log_l, g1, g2, h11, h12, h22, _ = self._terms(offset, level, tau)
+        for _ in range(100):
+            if fixed_level is None:
+                step1, step2 = _newton(g1, g2, h11, h12, h22, (tau >= SHARPEST) & (g2 > 0))
+                gain = g1 * step1 + g2 * step2
+            else:  # along the ray β = level·τ
+                g = g1 * level + g2
+                h = h11 * level**2 + 2 * h12 * level + h22
+                step2 = np.where((tau >= SHARPEST) & (g > 0), 0.0, g / np.maximum(-h, 1e-12))
+                step1 = level * step2
+                gain = g * step2
+            if not np.any(gain > 1e-10 * (1 + np.abs(log_l))):
+                break
+            scale = np.ones_like(tau)
+            scale = np.where(step2 < -0.75 * tau, -0.75 * tau / np.where(step2 < 0, step2, -1), scale)
+            scale = np.where(tau + step2 > SHARPEST, (SHARPEST - tau) / np.maximum(step2, 1e-300), scale)
+            for _ in range(30):
+                new_tau = np.clip(tau + scale * step2, 1e-6, SHARPEST)
+                new_level = (level * tau + scale * step1) / new_tau if fixed_level is None else level
+                new = self._terms(offset, new_level, new_tau)
+                worse = ~(new[0] >= log_l - 1e-12 * (1 + np.abs(log_l)))
+                if not worse.any():
+                    break
+                scale = np.where(worse, 0.3 * scale, scale)
+            level, tau = np.where(worse, level, new_level), np.where(worse, tau, new_tau)
+            log_l, g1, g2, h11, h12, h22, _ = self._terms(offset, level, tau)
+            if worse.all():
+                break
+        return log_l, level, tau
+
+    def profile(self, offset: Array) -> Profile:
+        """Return the least deviance, its level and noise for offsets of shape (C, P, N)."""
+        log_l, level, tau = self._maximise(offset)
+        return Profile(-2 * log_l, level, 1 / tau)
+
+    def score(self, offset: Array, slope: Array) -> Array:
+        """Return d objective / dφ where ``slope`` is d offset / dφ, shape (C, P)."""
+        _, level, tau = self._maximise(offset)
+        row = self._terms(offset, level, tau)[-1]
+        return -2 * (row * slope).sum(axis=-1) * tau
+
+    def cut(self, best: Array, confidence: float, parameters: int = 2) -> Array:
+        """Return the deviance on the edge of the region: D + n log(1 + t²/ν), which is SSR (1 + t²/ν)."""
+        free = self.count - parameters
+        ratio = self.count * np.log1p(_student(free, confidence) ** 2 / np.maximum(free, 1))
+        return np.where(free > 0, best + ratio, np.inf)
+
+    def band(self, offset: Array, cut: Array) -> tuple[Array, Array]:
+        """Return the range of the level with the deviance under ``cut``, shapes (C, P).
+
+        Newton's method on the root of the excess deviance, which is nearly linear in the level.
+        """
+        log_l, level, tau = self._maximise(offset)
+        target = np.sqrt(np.maximum(cut[:, None] + 2 * log_l, 0.0))
+        curvature = -self._terms(offset, level, tau)[3] * tau**2
+        width = target / np.sqrt(np.maximum(curvature, 1e-12))
+        ends = []
+        for sign in (-1.0, 1.0):
+            end = level + sign * width
+            inside, outside = level, np.full_like(level, sign * np.inf)
+            for _ in range(40):
+                at, _, t = self._maximise(offset, end)
+                root = np.sqrt(np.maximum(2 * (log_l - at), 0.0))
+                off = root - target
+                if np.all(np.abs(off) <= 1e-7 * (1 + target)):
+                    break
+                inside, outside = np.where(off < 0, end, inside), np.where(off > 0, end, outside)
+                slope = -self._terms(offset, end, t)[1] * t / np.maximum(root, 1e-9)
+                move = end - off / np.where(np.abs(slope) > 1e-9, slope, np.inf)
+                between = sign * (move - inside) * sign * (outside - move) > 0
+                halfway = np.where(np.isfinite(outside), (inside + outside) / 2, end + 2 * (end - level))
+                end = np.where(between, move, halfway)
+            ends.append(end)
+        return ends[0], ends[1]
+
+    def log_likelihood(self, objective: Array) -> Array:
+        """Return log L from the objective, shape as given."""
+        return -0.5 * objective
+
+
+def _newton(g1: Array, g2: Array, h11: Array, h12: Array, h22: Array, pinned: Array) -> tuple[Array, Array]:
+    """Return the Newton step of a concave problem in two coordinates; pinned ones keep the second."""
+    h11, h22 = h11 - 1e-12, h22 - 1e-12
+    det = np.maximum(h11 * h22 - h12**2, 1e-14 * h11 * h22)
+    step1 = np.where(pinned, -g1 / h11, (h12 * g2 - h22 * g1) / det)
+    step2 = np.where(pinned, 0.0, (h12 * g1 - h11 * g2) / det)
+    return step1, step2
+
+
+def _student(free: Array, confidence: float) -> Array:
+    return np.asarray(stdtrit(np.maximum(free, 1), (1 + confidence) / 2))
