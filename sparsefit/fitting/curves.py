@@ -57,16 +57,16 @@ def linear_share(batch_size: ArrayLike, c1: float, c2: float) -> Array:
 class Rise(NamedTuple):
     """How far log K stands above its level, and the slope, as functions of z = θ - log B and a shape k."""
 
-    value: Callable[[Array, ArrayLike], Array]
-    slope: Callable[[Array, ArrayLike], Array]
+    value: Callable[[Array, Array | float], Array]
+    slope: Callable[[Array, Array | float], Array]
 
 
-def _envelope(z: Array, _: ArrayLike) -> Array:
+def _envelope(z: Array, _: Array | float) -> Array:
     inside = np.minimum(z, -LOG2)
     return np.where(z >= -LOG2, 2 * LOG2 + z, -np.log1p(-np.exp(inside)))
 
 
-def _envelope_slope(z: Array, _: ArrayLike) -> Array:
+def _envelope_slope(z: Array, _: Array | float) -> Array:
     inside = np.exp(np.minimum(z, -LOG2))
     return np.where(z >= -LOG2, 1.0, inside / (1.0 - inside))
 

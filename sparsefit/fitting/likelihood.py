@@ -1,9 +1,9 @@
-"""Likelihood of log K = level + offset + noise for many curves at once, with level and noise maximised out.
+"""Likelihood of log K = level + offset + noise for many curves at once, level and noise maximised out.
 
-A row says that log K lies in (lower, upper]; equal ends are an exact value, an infinite upper end is K* > T. Both
-classes answer the same three questions about any offsets of shape (C curves, P candidates, N rows):
-`ExactLevel` in closed form, `CensoredLevel` by Newton's method on a concave problem. What they return is in the
-units of their own objective: a sum of squares there, a deviance -2 log L here.
+A row says that log K lies in (lower, upper]; equal ends are an exact value, an infinite upper end is K* > T.
+Both classes answer the same questions about any offsets of shape (C curves, P candidates, N rows): `ExactLevel`
+in closed form, `CensoredLevel` by Newton's method on a concave problem. Each has its own objective: a sum of
+squares there, a deviance -2 log L here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESOLUTION = 1e-9
 """Noise of log K below which the data count as free of noise: smaller differences are rounding of the table."""
 
 SHARPEST = 1e4
-"""Largest inverse noise in the censored likelihood, which has no maximum where a curve meets every interval."""
+"""Largest inverse noise of the censored likelihood, which has no maximum if a curve meets all intervals."""
 
 FAR = 1e6
 """Stands for an infinite end of an interval of log K."""
