@@ -18,14 +18,10 @@ from torch.nn.functional import cross_entropy
 Forward = Callable[[Tensor], Tensor]
 """Maps images ``(n, C, H, W)`` to logits ``(n, classes)``."""
 
-LANES = 16
-"""Chunks are multiples of it: the blocked layouts of `sparsefit.conv` hold 16 examples a block."""
-
-SMALLEST_CHUNK = 32
-"""Below it a forward pass costs its fixed overhead rather than its examples."""
-
-LARGEST_CHUNK = 128
-"""Bounds the memory of a check, and what it evaluates past the answer."""
+CHUNK = 64
+"""Examples of every forward pass, the last one filled up: what kernels choose by the size of a batch, and so
+the last bits of a logit, cannot depend on the order of the examples then, and the answer is that of a full
+evaluation bit for bit."""
 
 
 class GoalCheck:
@@ -61,15 +57,11 @@ class GoalCheck:
         """Say whether the model has at most `allowed` errors on the whole validation set."""
         order = self._margins.argsort()
         seen = errors = 0
-        error_rate = 1.0
         while errors <= self.allowed and errors + len(order) - seen > self.allowed:
-            size = self._chunk_size(self.allowed + 1 - errors, error_rate)
-            chunk = order[seen : seen + size]
-            wrong, margins = judge(forward(self.images[chunk]), self.labels[chunk])
+            chunk = order[seen : seen + CHUNK]
+            wrong, margins = judge(self._logits(forward, chunk), self.labels[chunk])
             self._margins[chunk] = margins
-            n_wrong = int(wrong.sum())
-            error_rate = n_wrong / len(chunk)
-            errors += n_wrong
+            errors += int(wrong.sum())
             seen += len(chunk)
         met = errors <= self.allowed
         self.checks += 1
@@ -77,17 +69,16 @@ class GoalCheck:
         self.floor += min(len(order), max(0, len(order) - self.allowed) if met else self.allowed + 1)
         return met
 
-    def _chunk_size(self, errors_wanted: int, error_rate: float) -> int:
-        """Return how many examples should hold the errors still wanted, if as hard as the last chunk."""
-        size = LARGEST_CHUNK if not error_rate else min(LARGEST_CHUNK, round(errors_wanted / error_rate))
-        return -(-max(SMALLEST_CHUNK, size) // LANES) * LANES
+    def _logits(self, forward: Forward, chunk: Tensor) -> Tensor:
+        filled = torch.cat([chunk, chunk[:1].expand(CHUNK - len(chunk))]) if len(chunk) < CHUNK else chunk
+        return forward(self.images[filled])[: len(chunk)]
 
     def full(self, forward: Forward) -> tuple[bool, float, float]:
         """Evaluate everything: whether the goal is met, the validation error and the mean cross-entropy."""
         errors = 0
         loss = 0.0
-        for chunk in torch.arange(len(self.labels)).split(LARGEST_CHUNK):
-            logits = forward(self.images[chunk])
+        for chunk in torch.arange(len(self.labels)).split(CHUNK):
+            logits = self._logits(forward, chunk)
             loss += cross_entropy(logits, self.labels[chunk], reduction="sum").item()
             errors += int(judge(logits, self.labels[chunk])[0].sum())
         self.checks += 1

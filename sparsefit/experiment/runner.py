@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
 from sparsefit.experiment import data, model, prune
+from sparsefit.experiment.blocked_model import make_blocked
 from sparsefit.experiment.goal import GoalCheck
+from sparsefit.experiment.network import Network, TorchNetwork
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.records import TrialEnd, TrialSpec
 from sparsefit.experiment.study import Definition
@@ -75,7 +77,7 @@ class TrialRunner:
             torch.manual_seed(spec.trial)  # for models that draw numbers while they train
             network, masks = self.network(spec.trial, spec.study.sparsity)
             optimizer = Optimizer(
-                list(network.parameters()),
+                network.parameters(),
                 workload.optimizer,
                 workload.schedule,
                 self.settings[spec.trial],
@@ -94,7 +96,7 @@ class TrialRunner:
                 curves=self.definition.curves,
             )
 
-    def network(self, trial: int, sparsity: float) -> tuple[nn.Module, dict[nn.Parameter, Tensor]]:
+    def network(self, trial: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.
 
         With sparse layers these are masks that keep a part of a bias.
@@ -105,17 +107,19 @@ class TrialRunner:
         masks = self.masks(initial, trial, sparsity)
         if self.definition.backend == "dense":
             parameters = dict(initial.named_parameters())
-            return initial, {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
-        prunable = prune.prunable(initial, biases=True)
+            rest = {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
+            return TorchNetwork(initial), rest
         inside = {
             name: masks[name]
-            for name in prunable
+            for name in prune.prunable(initial, biases=True)
             if name.endswith("weight") or masks[name].all() or not masks[name].any()
         }
-        network = sparsify(initial, inside, backend="sparse")
-        parameters = dict(network.named_parameters())
-        rest = [name for name, mask in masks.items() if name not in inside and not mask.all()]
-        return network, {parameters[name]: masks[name] for name in rest}
+        sparse = sparsify(initial, inside, backend="sparse")
+        parameters = dict(sparse.named_parameters())
+        rest = {
+            parameters[name]: mask for name, mask in masks.items() if name not in inside and not mask.all()
+        }
+        return make_blocked(sparse) or TorchNetwork(sparse), rest
 
     def masks(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
         """Return the masks of a trial; those of all sparsities are made at once, from one saliency."""

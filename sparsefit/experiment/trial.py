@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from sparsefit.errors import InputError
 from sparsefit.experiment.goal import GoalCheck
+from sparsefit.experiment.network import Network
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.records import End, TrialEnd
 
@@ -47,7 +47,7 @@ class Budget:
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     optimizer: Optimizer,
     images: Tensor,
     labels: Tensor,
@@ -62,10 +62,9 @@ def train(
 
     Parameters
     ----------
-    network : nn.Module
-        Maps images ``(n, C, H, W)`` to logits ``(n, classes)``.
+    network : Network
     optimizer : Optimizer
-        Holds the parameters of `network`.
+        Of the parameters of `network`.
     images, labels : Tensor
         The training images that `batches` indexes.
     batches : iterator of ndarray of int64
@@ -104,14 +103,11 @@ def train(
         optimizer.step(step - 1)
         if step % budget.eval_interval == 0:
             check_started = time.perf_counter()
-            network.eval()
-            with torch.inference_mode():
-                if curves:
-                    met, error, validation_loss = check.full(network)
-                    curve.append((step, loss, error, validation_loss))
-                else:
-                    met = check.met(network)
-            network.train()
+            if curves:
+                met, error, validation_loss = check.full(network.evaluate)
+                curve.append((step, loss, error, validation_loss))
+            else:
+                met = check.met(network.evaluate)
             check_seconds += time.perf_counter() - check_started
             if met:
                 status = "reached"
@@ -129,13 +125,11 @@ def train(
 
 
 def accumulate_gradient(
-    network: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor, batch: Tensor, micro_batch: int
+    network: Network, optimizer: Optimizer, images: Tensor, labels: Tensor, batch: Tensor, micro_batch: int
 ) -> float:
     """Leave the gradient of the batch's mean loss in the optimizer and return that loss."""
     optimizer.zero_grad()
     loss = 0.0
     for indices in batch.split(micro_batch):
-        part = cross_entropy(network(images[indices]), labels[indices], reduction="sum") / len(batch)
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += part.item()
+        loss += network.add_gradient(images[indices], labels[indices], len(batch))
     return loss

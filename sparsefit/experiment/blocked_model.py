@@ -1,0 +1,114 @@
+"""The built-in models without autograd: every pass of the compiled core, in blocks from first layer to last.
+
+Weights, gradients and activations of a trial stay where they are, so a pass over a micro-batch of a given
+size is a list of calls whose arguments are known beforehand (`plan.Plan`). What autograd and tensor
+bookkeeping cost, more than the arithmetic at a batch of two, is paid once a plan. Biases, ReLU and pooling
+are fused as far as the core goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sparsefit.conv.layer import SparseLayer
+from sparsefit.experiment.model import Block, ResNet8, SimpleCNN
+from sparsefit.experiment.plan import Gradients, Memory, Plan, Value
+
+
+def make_blocked(module: nn.Module) -> BlockedNetwork | None:
+    """Return the network of a built-in model made sparse by `sparsefit.conv.sparsify`, None for any other."""
+    whole = not any(isinstance(layer, nn.Conv2d | nn.Linear) for layer in module.modules())
+    return BlockedNetwork(module) if whole and isinstance(module, SimpleCNN | ResNet8) else None
+
+
+class BlockedNetwork:
+    """A built-in model whose layers are sparse; see `network.Network`.
+
+    Parameters
+    ----------
+    module : SimpleCNN or ResNet8
+        After `sparsefit.conv.sparsify`, which gave every layer a mask.
+    """
+
+    def __init__(self, module: SimpleCNN | ResNet8) -> None:
+        self.module = module
+        self._parameters = list(module.parameters())
+        # Passes write gradients, they do not add; each parameter has a place for the last micro-batch.
+        self._parts = [torch.zeros_like(parameter) for parameter in self._parameters]
+        parts = dict(zip(self._parameters, self._parts, strict=True))
+        self._gradients: Gradients = {
+            layer: (parts[layer.values], None if layer.bias is None else parts[layer.bias])
+            for layer in module.modules()
+            if isinstance(layer, SparseLayer)
+        }
+        self._memory = Memory()
+        self._plans: dict[tuple[int, bool], Plan] = {}
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """See `network.Network.parameters`."""
+        return self._parameters
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """See `network.Network.evaluate`."""
+        with torch.inference_mode():
+            return self._plan(images, training=False).run_forward(images)
+
+    def add_gradient(self, images: Tensor, labels: Tensor, divisor: int) -> float:
+        """See `network.Network.add_gradient`."""
+        with torch.inference_mode():
+            plan = self._plan(images, training=True)
+            log_probabilities = torch.log_softmax(plan.run_forward(images), 1)
+            picked = labels[:, None]
+            loss = -log_probabilities.gather(1, picked).sum().item() / divisor
+            gradient = log_probabilities.exp_()
+            gradient.scatter_add_(1, picked, gradient.new_full((len(labels), 1), -1.0))
+            plan.run_backward(gradient.div_(divisor))
+            for parameter, part in zip(self._parameters, self._parts, strict=True):
+                assert parameter.grad is not None
+                parameter.grad.add_(part)
+        return loss
+
+    def _plan(self, images: Tensor, *, training: bool) -> Plan:
+        """Return the plan of a batch; made once the optimizer has given the parameters their place."""
+        key = (len(images), training)
+        if key not in self._plans:
+            plan = Plan(len(images), images.shape[1:], self._memory, self._gradients, training=training)
+            chain = chain_simple_cnn if isinstance(self.module, SimpleCNN) else chain_resnet8
+            plan.finish(chain(plan, self.module))
+            self._plans[key] = plan
+        return self._plans[key]
+
+
+def chain_simple_cnn(plan: Plan, module: nn.Module) -> Value:
+    """Append the layers of `SimpleCNN`."""
+    x = plan.input
+    for number in (1, 2):
+        layer = module.get_submodule(f"conv{number}")
+        x = plan.conv(x, layer, bias=False, first=number == 1)
+        x = plan.bias_relu_max_pool(x, layer)
+    x = plan.flatten(x)
+    if hasattr(module, "hidden"):
+        x = plan.relu(plan.conv(x, module.get_submodule("hidden")))
+    return plan.conv(x, module.get_submodule("fc"))
+
+
+def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
+    """Append the layers of `ResNet8`."""
+    x = plan.conv(plan.input, module.get_submodule("conv1"), first=True)
+    for number in (1, 2, 3):
+        block = module.get_submodule(f"block{number}")
+        assert isinstance(block, Block)
+        if block.shortcut is None:
+            active = plan.relu(x, keep=True)
+            y = plan.conv(plan.relu(plan.conv(active, block.conv1)), block.conv2)
+            # Gradients flow back in reverse: into `active`, from there into x, then past it.
+            plan.add_shortcut(y, x, active)
+        else:
+            active = plan.relu(x)
+            y = plan.conv(plan.relu(plan.conv(active, block.conv1, stride_2=True)), block.conv2)
+            plan.add_pooled_shortcut(y, active)
+        x = y
+    return plan.conv(plan.global_mean(plan.relu(x)), module.get_submodule("fc"))

@@ -1,0 +1,290 @@
+"""Plans: a forward and a backward pass over n examples as lists of calls into the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sparsefit.conv.backend import load_core
+from sparsefit.conv.layer import SparseLayer
+from sparsefit.conv.layout import lanes_for
+
+Call = Callable[[], object]
+
+Gradients = Mapping[SparseLayer, tuple[Tensor, Tensor | None]]
+"""Where the gradients of a layer's values and bias go."""
+
+ALIGNMENT = 64
+"""Bytes; what the core asks of blocked tensors."""
+
+
+class Value(NamedTuple):
+    """A blocked activation ``(blocks, C, H, W, lanes)`` and its gradient (unused unless training)."""
+
+    data: Tensor
+    grad: Tensor
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        _, channels, height, width, _ = self.data.shape
+        return channels, height, width
+
+
+class Memory:
+    """Buffers that plans share, as only one runs at a time."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return an aligned tensor, in the memory of earlier ones of the name if that is enough."""
+        size = torch.Size(shape).numel()
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size + ALIGNMENT:
+            buffer = self._buffers[name] = torch.zeros(size + ALIGNMENT, dtype=dtype)
+        start = -buffer.data_ptr() % ALIGNMENT // buffer.element_size()
+        return buffer[start : start + size].view(*shape)
+
+
+class Plan:
+    """The calls of one pass over `n` examples; methods append layers, `finish` closes it.
+
+    Parameters
+    ----------
+    n : int
+        Examples.
+    input_shape : sequence of int
+        ``(C, H, W)``.
+    memory : Memory
+    gradients : Gradients
+        Written anew by every backward pass.
+    training : bool
+        Whether there is a backward pass.
+    """
+
+    def __init__(
+        self, n: int, input_shape: Sequence[int], memory: Memory, gradients: Gradients, *, training: bool
+    ) -> None:
+        self.n = n
+        self.lanes = lanes_for(n)
+        self._core = load_core()
+        self._memory = memory
+        self._gradients = gradients
+        self._training = training
+        self._n_values = 0
+        self._forward: list[Call] = []
+        self._backward: list[list[Call]] = []
+        self.input = self.value(*input_shape)
+
+    def value(self, channels: int, height: int, width: int) -> Value:
+        """Return a new activation."""
+        self._n_values += 1
+        shape = (-(-self.n // self.lanes), channels, height, width, self.lanes)
+        data = self._memory.take(f"data {self._n_values}", shape)
+        return Value(data, self._memory.take(f"grad {self._n_values}", shape) if self._training else data)
+
+    def conv(
+        self,
+        x: Value,
+        layer: nn.Module,
+        *,
+        bias: bool = True,
+        first: bool = False,
+        stride_2: bool = False,
+    ) -> Value:
+        """Append a convolution or linear layer.
+
+        Parameters
+        ----------
+        x : Value
+        layer : SparseLayer
+        bias : bool
+            False leaves the bias to a later call.
+        first : bool
+            There is no gradient to the input.
+        stride_2 : bool
+            TensorFlow's SAME padding at stride 2: taps past the bottom and right edge read zeros.
+        """
+        assert isinstance(layer, SparseLayer)
+        core, g = self._core, layer.geometry
+        height, width = x.size[1:]
+        size = (height // 2, width // 2) if stride_2 else g.output_size(height, width)
+        y = self.value(g.c_out, *size)
+        conv = core.Conv(
+            n=self.n,
+            c_in=g.c_in,
+            h_in=height,
+            w_in=width,
+            c_out=g.c_out,
+            h_out=size[0],
+            w_out=size[1],
+            kh=g.kh,
+            kw=g.kw,
+            stride_h=g.stride_h,
+            stride_w=g.stride_w,
+            pad_top=g.pad_top,
+            pad_left=g.pad_left,
+        )
+        values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
+        to_values, to_bias = self._gradients[layer]
+        bias_pointer = pointer(layer.bias) if bias else 0
+        data, output, grad = self._operand(x.data), self._operand(y.data), self._operand(y.grad)
+        self._forward.append(partial(core.forward, conv, data, values, bias_pointer, pattern, output, 1))
+        calls: list[Call] = [
+            partial(
+                core.backward_weight,
+                conv,
+                data,
+                grad,
+                pattern,
+                to_values.data_ptr(),
+                pointer(to_bias) if bias else 0,
+                1,
+            )
+        ]
+        if not first:
+            into = self._operand(x.grad)
+            calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1))
+        self._backward.append(calls)
+        return y
+
+    def bias_relu_max_pool(self, x: Value, layer: nn.Module) -> Value:
+        """Append bias, ReLU and max-pooling by 2 in one pass; the bias is that of the layer before."""
+        assert isinstance(layer, SparseLayer)
+        core = self._core
+        channels, height, width = x.size
+        y = self.value(channels, height // 2, width // 2)
+        places = pointer(self._memory.take(f"places {self._n_values}", y.data.shape, torch.uint8))
+        shape, pool = self._shape(x), self._pool(x)
+        bias, to_bias = pointer(layer.bias), pointer(self._gradients[layer][1])
+        output = y.data.data_ptr()
+        self._forward.append(
+            partial(
+                core.bias_relu_max_pool,
+                shape,
+                pool,
+                x.data.data_ptr(),
+                bias,
+                output,
+                places if self._training else 0,
+                1,
+            )
+        )
+        back = core.bias_relu_max_pool_backward
+        grads = (output, y.grad.data_ptr(), places, x.grad.data_ptr(), to_bias)
+        self._backward.append([partial(back, shape, pool, *grads, 1)])
+        return y
+
+    def relu(self, x: Value, *, keep: bool = False) -> Value:
+        """Append a ReLU, in place unless `keep`."""
+        core, shape = self._core, self._shape(x)
+        y = self.value(*x.size) if keep else x
+        output = y.data.data_ptr()
+        self._forward.append(partial(core.relu, shape, x.data.data_ptr(), output, 1))
+        back = core.relu_backward
+        self._backward.append([partial(back, shape, output, y.grad.data_ptr(), x.grad.data_ptr(), 1)])
+        return y
+
+    def flatten(self, x: Value) -> Value:
+        """Return the same memory as ``C · H · W`` channels of one pixel."""
+        blocks, *rest, lanes = x.data.shape
+        shape = (blocks, torch.Size(rest).numel(), 1, 1, lanes)
+        return Value(x.data.view(shape), x.grad.view(shape))
+
+    def add_shortcut(self, y: Value, x: Value, active: Value) -> None:
+        """Add to `y` the input `x` of its block, of which `active` is the ReLU."""
+        self._forward.append(partial(y.data.add_, x.data))
+        relu_at = self._index_of_relu(active)
+        self._backward[relu_at].append(partial(x.grad.add_, y.grad))
+
+    def _index_of_relu(self, active: Value) -> int:
+        output = active.grad.data_ptr()
+        for index, calls in enumerate(self._backward):
+            (first, *_) = calls
+            if first.func is self._core.relu_backward and first.args[2] == output:  # type: ignore[attr-defined]
+                return index
+        raise AssertionError("no ReLU made this activation")
+
+    def add_pooled_shortcut(self, y: Value, active: Value) -> None:
+        """Add to the first channels of `y` the means of 2 × 2 pixels of `active`."""
+        core = self._core
+        channels, height, width = active.size
+        pooled = self.value(channels, height // 2, width // 2)
+        spread = self.value(channels, height, width)
+        shape, pool = self._shape(active), self._pool(active)
+        self._forward.append(
+            partial(core.average_pool, shape, pool, active.data.data_ptr(), pooled.data.data_ptr(), 1)
+        )
+        self._forward.append(partial(y.data[:, :channels].add_, pooled.data))
+        relu_at = self._index_of_relu(active)
+        self._backward[relu_at].insert(0, partial(active.grad.add_, spread.grad))
+        back = core.average_pool_backward
+        self._backward.append(
+            [
+                partial(pooled.grad.copy_, y.grad[:, :channels]),
+                partial(back, shape, pool, pooled.grad.data_ptr(), spread.grad.data_ptr(), 1),
+            ]
+        )
+
+    def global_mean(self, x: Value) -> Value:
+        """Append the mean over all pixels."""
+        core, shape = self._core, self._shape(x)
+        y = self.value(x.size[0], 1, 1)
+        self._forward.append(
+            partial(core.global_average_pool, shape, x.data.data_ptr(), y.data.data_ptr(), 1)
+        )
+        back = core.global_average_pool_backward
+        self._backward.append([partial(back, shape, y.grad.data_ptr(), x.grad.data_ptr(), 1)])
+        return y
+
+    def finish(self, logits: Value) -> None:
+        """Close the plan with its output."""
+        self._logits = logits
+        self._logits_shape = self._shape(logits)
+        self._input_shape = self._shape(self.input)
+        self._backward_calls = [call for calls in reversed(self._backward) for call in calls]
+
+    def run_forward(self, images: Tensor) -> Tensor:
+        """Return new logits ``(n, classes)`` of images ``(n, C, H, W)``."""
+        core = self._core
+        images_at = core.Operand(images.data_ptr(), strides=images.stride())
+        core.to_blocked(self._input_shape, images_at, self.input.data.data_ptr(), 1)
+        for call in self._forward:
+            call()
+        logits = torch.empty(self.n, self._logits.size[0], 1, 1)
+        logits_at = core.Operand(logits.data_ptr(), strides=logits.stride())
+        core.from_blocked(self._logits_shape, self._logits.data.data_ptr(), logits_at, 1)
+        return logits[:, :, 0, 0]
+
+    def run_backward(self, gradient: Tensor) -> None:
+        """Write the gradients of all layers, given that of the logits of the last forward pass."""
+        core = self._core
+        gradient = gradient[:, :, None, None]
+        gradient_at = core.Operand(gradient.data_ptr(), strides=gradient.stride())
+        core.to_blocked(self._logits_shape, gradient_at, self._logits.grad.data_ptr(), 1)
+        for call in self._backward_calls:
+            call()
+
+    def _shape(self, value: Value) -> Any:
+        channels, height, width = value.size
+        return self._core.Blocked(n=self.n, channels=channels, height=height, width=width, lanes=self.lanes)
+
+    def _pool(self, value: Value) -> Any:
+        """Return windows of 2 × 2 pixels."""
+        _, height, width = value.size
+        return self._core.Pool(
+            kernel_h=2, kernel_w=2, stride_h=2, stride_w=2, h_out=height // 2, w_out=width // 2
+        )
+
+    def _operand(self, tensor: Tensor) -> Any:
+        return self._core.Operand(tensor.data_ptr(), lanes=self.lanes)
+
+
+def pointer(tensor: Tensor | None) -> int:
+    """Return the address of a tensor, 0 if there is none."""
+    return 0 if tensor is None else tensor.data_ptr()
