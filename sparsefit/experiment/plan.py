@@ -77,6 +77,7 @@ class Plan:
         self._gradients = gradients
         self._training = training
         self._n_values = 0
+        self._held: list[Tensor] = []
         self._forward: list[Call] = []
         self._backward: list[list[Call]] = []
         self.input = self.value(*input_shape)
@@ -85,8 +86,13 @@ class Plan:
         """Return a new activation."""
         self._n_values += 1
         shape = (-(-self.n // self.lanes), channels, height, width, self.lanes)
-        data = self._memory.take(f"data {self._n_values}", shape)
-        return Value(data, self._memory.take(f"grad {self._n_values}", shape) if self._training else data)
+        data = self._take("data", shape)
+        return Value(data, self._take("grad", shape) if self._training else data)
+
+    def _take(self, kind: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return memory for the newest activation and hold it: the calls know its address only."""
+        self._held.append(self._memory.take(f"{kind} {self._n_values}", shape, dtype))
+        return self._held[-1]
 
     def conv(
         self,
@@ -159,7 +165,7 @@ class Plan:
         core = self._core
         channels, height, width = x.size
         y = self.value(channels, height // 2, width // 2)
-        places = pointer(self._memory.take(f"places {self._n_values}", y.data.shape, torch.uint8))
+        places = pointer(self._take("places", y.data.shape, torch.uint8))
         shape, pool = self._shape(x), self._pool(x)
         bias, to_bias = pointer(layer.bias), pointer(self._gradients[layer][1])
         output = y.data.data_ptr()
