@@ -1,9 +1,9 @@
 """Maximum-likelihood c1/B + c2 and its profile-likelihood intervals, for many curves at once.
 
 One scan over θ = log(c1/c2) answers everything. At each θ the curve is softplus(θ - log B) above its level
-log c2, and the level has a range in which the objective stays under the cut, so the joint region is a band over
-θ. The limits of log c2, of log c1 = θ + log c2 and of log K(B) are the extremes of that band, plus θ, plus the
-rise.
+log c2, and the level has a range in which the objective stays under the cut, so the joint region is a band
+over θ. The limits of log c2, of log c1 = θ + log c2 and of log K(B) are the extremes of that band, plus θ,
+plus the rise.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def extremes(low: Array, high: Array) -> Array:
 
 
 def peak(values: Array) -> Array:
-    """Return the largest value of each row of a smooth function, by a parabola in the grid's own parameter."""
+    """Return the largest value of each row of a smooth function, by a parabola through it."""
     rows = np.arange(len(values))
     best = values.argmax(axis=1)
     centre = np.clip(best, 1, values.shape[1] - 2)

@@ -78,8 +78,6 @@ class ModelFit:
     parameters : mapping of str to float
         Maximum-likelihood values, in the units of the table.
     log_likelihood : float
-    rms_log_residual : float
-        Standard deviation of log K about the model, with degrees of freedom; NaN where none are left.
     """
 
     name: str
@@ -88,7 +86,6 @@ class ModelFit:
     bic: float
     parameters: Mapping[str, float]
     log_likelihood: float
-    rms_log_residual: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the file holds."""
