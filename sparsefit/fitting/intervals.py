@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsefit.fitting.curves import Array, logistic, softplus
 from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level
@@ -50,6 +51,23 @@ class Scan:
     grid: Array
     low: Array
     high: Array
+
+    def outside(self, first: Array, last: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tell whether c1/c2 lies, or may lie without end, below and above the batch sizes measured.
+
+        Parameters
+        ----------
+        first, last : ndarray, shape (C,)
+            Logarithms of the smallest and largest batch size.
+
+        Returns
+        -------
+        below, above : ndarray of bool, shape (C,)
+            Where either holds, the data do not straddle c1/c2 and give a limit on one side only.
+        """
+        below = np.isinf(self.theta_range[:, 0]) | (self.theta < first)
+        above = np.isinf(self.theta_range[:, 1]) | (self.theta > last)
+        return below, above
 
 
 def scan(rows: Rows, confidence: float, level: ExactLevel | CensoredLevel | None = None) -> Scan:
@@ -140,9 +158,9 @@ def peak(values: Array) -> Array:
     best = values.argmax(axis=1)
     centre = np.clip(best, 1, values.shape[1] - 2)
     left, middle, right = (values[rows, centre + shift] for shift in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    slope = (right - left) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # an open region has infinite limits
+        bend = left - 2 * middle + right
+        slope = (right - left) / 2
         top = middle - slope**2 / (2 * bend)
     inner = (best == centre) & (bend < 0) & np.isfinite(top)
     return np.where(inner, top, values[rows, best])

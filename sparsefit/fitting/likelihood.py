@@ -1,9 +1,9 @@
 """Likelihood of log K = level + offset + noise for many curves at once, level and noise maximised out.
 
 A row says that log K lies in (lower, upper]; equal ends are an exact value, an infinite upper end is K* > T.
-Both classes answer the same questions about any offsets of shape (C curves, P candidates, N rows): `ExactLevel`
-in closed form, `CensoredLevel` by Newton's method on a concave problem. Each has its own objective: a sum of
-squares there, a deviance -2 log L here.
+Both classes answer the same questions about any offsets of shape (C curves, P candidates, N rows):
+`ExactLevel` in closed form, `CensoredLevel` by Newton's method on a concave problem. Each has its own
+objective: a sum of squares there, a deviance -2 log L here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.special import log_ndtr, stdtrit
 from sparsefit.fitting.curves import Array
 
 RESOLUTION = 1e-9
-"""Noise of log K below which the data count as free of noise: smaller differences are rounding of the table."""
+"""Noise of log K below which the data count as free of noise: smaller differences are rounding."""
 
 SHARPEST = 1e4
 """Largest inverse noise of the censored likelihood, which has no maximum if a curve meets all intervals."""
@@ -257,3 +257,16 @@ def _newton(g1: Array, g2: Array, h11: Array, h12: Array, h22: Array, pinned: Ar
 
 def _student(free: Array, confidence: float) -> Array:
     return np.asarray(stdtrit(np.maximum(free, 1), (1 + confidence) / 2))
+
+
+def truncated_mean(low: Array, high: Array) -> Array:
+    """Return the mean of a standard normal variable between two bounds, which may be infinite."""
+    flip = low > 0
+    a, b = np.where(flip, -high, low), np.where(flip, -low, high)
+    log_b = log_ndtr(b)
+    with np.errstate(divide="ignore", under="ignore", over="ignore", invalid="ignore"):
+        log_p = log_b + np.log(-np.expm1(np.minimum(log_ndtr(a) - log_b, -1e-300)))
+        mean = np.exp(-0.5 * a**2 - HALF_LOG_2PI - log_p) - np.exp(-0.5 * b**2 - HALF_LOG_2PI - log_p)
+    mean = np.where(np.isfinite(mean), mean, 0.0)
+    mean = np.clip(mean, np.maximum(a, -FAR), np.minimum(b, FAR))
+    return np.where(flip, -mean, mean)

@@ -84,7 +84,7 @@ def fit_model(name: str, rows: Rows, level: ExactLevel | CensoredLevel) -> tuple
 
 
 def name_parameters(name: str, top: float, first: float, second: float = 0.0) -> dict[str, float]:
-    """Return the parameters of a model from its level and its coordinates (θ or the power, log of the shape)."""
+    """Return the parameters of a model from its level and coordinates (θ or the power, log of the shape)."""
     with np.errstate(over="ignore"):
         level, k = float(np.exp(top)), float(np.exp(second))
         if name == "constant":
@@ -104,7 +104,7 @@ def name_parameters(name: str, top: float, first: float, second: float = 0.0) ->
 def minimise(
     objective: Callable[[Array], Array], ranges: Sequence[tuple[float, float]]
 ) -> tuple[Array, float]:
-    """Return the minimum of a function of one or two variables over a box, by grids that narrow round by round.
+    """Return the minimum of a function of one or two variables over a box, by ever narrower grids.
 
     Parameters
     ----------

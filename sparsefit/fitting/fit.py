@@ -1,0 +1,254 @@
+"""Fit K* = c1/B + c2 to one group of rows, or to every group of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.curves import Array, linear_share, log_steps
+from sparsefit.fitting.intervals import Scan, scan
+from sparsefit.fitting.likelihood import Rows, make_level, truncated_mean
+from sparsefit.fitting.models import compare_models
+from sparsefit.fitting.ratios import compare_to_dense
+from sparsefit.fitting.results import CurveFit, Estimate, Ratio, Regime, Region
+from sparsefit.fitting.verdict import GRID_UNITS, judge, rejection_power, replicate_test, runs_test
+
+OVERHEAD = 0.2
+"""Linear scaling ends, and the plateau begins, where the other term adds this share to the steps."""
+
+
+def fit_groups(
+    groups: Iterable[tuple[Mapping[str, Any], ArrayLike, ArrayLike, ArrayLike | None, ArrayLike | None]],
+    *,
+    confidence: float = 0.95,
+) -> tuple[tuple[CurveFit, ...], tuple[Ratio, ...]]:
+    """Fit each group and compare each with its dense twin.
+
+    Parameters
+    ----------
+    groups : iterable of (group, batch_size, steps, eval_interval, censored)
+        As in `fit_curve`.
+
+    Returns
+    -------
+    fits : tuple of CurveFit
+    ratios : tuple of Ratio
+        Of every group with ``sparsity`` above 0 whose other keys equal those of a group with sparsity 0.
+    """
+    fits = tuple(
+        fit_curve(size, steps, eval_interval=interval, censored=lost, confidence=confidence, group=group)
+        for group, size, steps, interval, lost in groups
+    )
+    return fits, compare_to_dense(fits)
+
+
+def fit_curve(
+    batch_size: ArrayLike,
+    steps: ArrayLike,
+    *,
+    eval_interval: ArrayLike | None = None,
+    censored: ArrayLike | None = None,
+    confidence: float = 0.95,
+    group: Mapping[str, Any] | None = None,
+) -> CurveFit:
+    """Fit K* = c1/B + c2 (Proposition 3.1 of Lee et al., arXiv 2003.11316) by maximum likelihood in log K.
+
+    Parameters
+    ----------
+    batch_size : array_like, shape (N,)
+        Positive; repeated values are replicates.
+    steps : array_like, shape (N,)
+        Steps-to-result, or where ``censored`` the number of steps T that was not enough (K* > T).
+    eval_interval : array_like, shape () or (N,), optional
+        Steps d between evaluations: the true step lies in (K - d, K]. None or NaN takes K as exact.
+    censored : array_like of bool, shape (N,), optional
+    confidence : float
+        Of the intervals, in (0, 1).
+    group : mapping, optional
+        What the rows have in common; it goes into the result as it is.
+
+    Raises
+    ------
+    InputError
+        The numbers are not positive and finite, there are fewer than 2 batch sizes, or no row reached the
+        goal.
+    """
+    size, upper, lower = check_rows(batch_size, steps, eval_interval, censored)
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
+    with np.errstate(divide="ignore"):
+        x, low, high = np.log(size), np.log(lower), np.log(upper)
+    rows = Rows(x[None], low[None], high[None], np.ones((1, len(x))))
+    level = make_level(rows)
+    found = scan(rows, confidence, level)
+    theta, log_c2 = float(found.theta[0]), float(found.level[0])
+    log_c1 = theta + log_c2
+    n, informative = len(x), int(rows.informative[0])
+    free = informative - 2
+    noise = float(found.noise[0]) * np.sqrt(informative / free) if free > 0 else float("nan")
+    c1, c2, critical = estimates(found, x)
+    reason = why_undetermined(critical, found, x, free)
+    residuals = expected_residuals(low, high, log_steps(x, log_c1, log_c2), max(float(found.noise[0]), 1e-9))
+    models = compare_models(rows)
+    lack = replicate_test(x, high, float(found.objective[0])) if rows.exact else None
+    interval = np.where(np.isfinite(upper) & (upper > lower), upper - lower, 0.0).max()
+    units = float(np.exp(log_c2) / interval) if interval > 0 else None
+    verdict, sentence = judge(
+        models,
+        n_batch_sizes=len(np.unique(x)),
+        undetermined=reason,
+        grid_units=units,
+        lack_of_fit=lack,
+        power=rejection_power(x[np.isfinite(upper)], theta, noise),
+    )
+    warnings = []
+    if units is not None and GRID_UNITS <= units < GRID_UNITS + 1:
+        warnings.append(
+            f"c2 is only {units:.1f} evaluation intervals high; evaluate more often to be sure of it"
+        )
+    runs = runs_test(x, residuals)
+    if runs.p_value is not None and runs.p_value < 0.05:
+        warnings.append(f"residuals run in few stretches over B ({runs.signs}): a systematic misfit")
+    return CurveFit(
+        n_points=n,
+        n_censored=int(np.isinf(upper).sum()),
+        batch_size_range=(float(size.min()), float(size.max())),
+        c1=c1,
+        c2=c2,
+        critical_batch_size=critical,
+        log_c1=log_c1,
+        log_c2=log_c2,
+        log_correlation=correlation(size, log_c1, log_c2) if critical.value is not None else None,
+        rms_log_residual=float(noise),
+        confidence=confidence,
+        verdict=verdict,
+        verdict_reason=sentence,
+        regimes=find_regimes(critical, np.unique(size)),
+        models=models,
+        runs_test=runs,
+        lack_of_fit=lack,
+        batch_size=size,
+        lower=lower,
+        upper=upper,
+        residuals=residuals,
+        region=Region(found.grid[0], found.low[0], found.high[0]) if free > 0 else None,
+        group=dict(group or {}),
+        warnings=tuple(warnings),
+    )
+
+
+def check_rows(
+    batch_size: ArrayLike, steps: ArrayLike, eval_interval: ArrayLike | None, censored: ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """Return batch size, and the ends of the interval (lower, upper] that holds the true step."""
+    size = np.atleast_1d(np.asarray(batch_size, dtype=float))
+    upper = np.atleast_1d(np.asarray(steps, dtype=float))
+    if size.ndim != 1 or size.shape != upper.shape:
+        raise InputError(
+            f"batch_size and steps: got shapes {size.shape} and {upper.shape}, allowed is one (N,)"
+        )
+    for name, values in (("batch_size", size), ("steps", upper)):
+        wrong = ~(np.isfinite(values) & (values > 0))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(f"{name}: got {values[row]} in row {row}, allowed is a finite number above 0")
+    lost = np.broadcast_to(np.asarray(False if censored is None else censored, dtype=bool), size.shape)
+    grid = np.broadcast_to(np.asarray(np.nan if eval_interval is None else eval_interval, float), size.shape)
+    if np.any(np.isinf(grid) | (grid <= 0)):
+        raise InputError(
+            f"eval_interval: got {grid[np.isinf(grid) | (grid <= 0)][0]}, allowed is a number above 0"
+        )
+    if lost.all():
+        raise InputError("every row is censored: no study reached the goal; train longer or loosen the goal")
+    if len(np.unique(size)) < 2:
+        raise InputError(
+            f"got 1 batch size ({size[0]:g}), allowed are at least 2; measure another batch size"
+        )
+    lower = np.where(np.isnan(grid), upper, np.maximum(upper - grid, 0.0))
+    return size, np.where(lost, np.inf, upper), np.where(lost, upper, lower)
+
+
+def estimates(found: Scan, x: Array) -> tuple[Estimate, Estimate, Estimate]:
+    """Return c1, c2 and c1/c2, each with a value only where the data reach it from both sides."""
+    below, above = (bool(side[0]) for side in found.outside(x.min(keepdims=True), x.max(keepdims=True)))
+    theta, level = float(found.theta[0]), float(found.level[0])
+
+    def estimate(value: float, ends: Array, *, has_low: bool, has_high: bool) -> Estimate:
+        with np.errstate(over="ignore"):
+            low, high = float(np.exp(ends[0])), float(np.exp(ends[1]))
+        return Estimate(
+            float(np.exp(value)) if has_low and has_high else None,
+            low if has_low and low > 0 else None,
+            high if has_high and np.isfinite(high) else None,
+        )
+
+    if not np.isfinite(found.low[0]).all():  # two rows: nothing to tell noise from
+        return Estimate(None, None, None), Estimate(None, None, None), Estimate(None, None, None)
+    c1 = estimate(theta + level, found.c1_range[0], has_low=not below, has_high=True)
+    c2 = estimate(level, found.level_range[0], has_low=not above, has_high=True)
+    critical = estimate(theta, found.theta_range[0], has_low=not below, has_high=not above)
+    return c1, c2, critical
+
+
+def why_undetermined(critical: Estimate, found: Scan, x: Array, free: int) -> str | None:
+    """Return why c1/c2 has no value, and what to measure; None where it has one."""
+    if critical.value is not None:
+        return None
+    if free <= 0:
+        return "Two rows that reached the goal leave nothing to tell noise from; measure more batch sizes."
+    below, above = (bool(side[0]) for side in found.outside(x.min(keepdims=True), x.max(keepdims=True)))
+    first, last = float(np.exp(x.min())), float(np.exp(x.max()))
+    if below and above:
+        return "The noise is too large to tell c1/B from c2; measure more batch sizes, or replicates."
+    if above:
+        limit = "" if critical.low is None else f" and above {critical.low:.4g}"
+        return (
+            f"c1/c2 is not reached from above: it may lie past the largest batch size, {last:g}{limit}; "
+            f"add batch sizes past {max(4 * last, 4 * (critical.low or 0)):.4g}."
+        )
+    limit = "" if critical.high is None else f" and below {critical.high:.4g}"
+    return (
+        f"c1/c2 is not reached from below: it may lie under the smallest batch size, {first:g}{limit}; "
+        f"add batch sizes under {min(first / 4, (critical.high or np.inf) / 4):.4g}."
+    )
+
+
+def expected_residuals(low: Array, high: Array, mean: Array, noise: float) -> Array:
+    """Return log K less the curve; for intervals and bounds the mean of the normal within them."""
+    return np.where(
+        low == high, high - mean, truncated_mean((low - mean) / noise, (high - mean) / noise) * noise
+    )
+
+
+def correlation(size: Array, log_c1: float, log_c2: float) -> float | None:
+    """Return the correlation of log c1 and log c2 from the gradient (w, 1 - w) of log K."""
+    w = linear_share(size, float(np.exp(log_c1)), float(np.exp(log_c2)))
+    a, b, c = float((w * w).sum()), float((w * (1 - w)).sum()), float(((1 - w) ** 2).sum())
+    return -b / float(np.sqrt(a * c)) if a * c > 0 else None
+
+
+def find_regimes(critical: Estimate, sizes: Array) -> dict[str, Regime]:
+    """Return the three regimes of the paper: where they begin, and how many measured batch sizes they hold.
+
+    c2 adds 20 % to c1/B at B = 0.2 c1/c2, and c1/B adds 20 % to c2 at B = 5 c1/c2.
+    """
+    first, second = OVERHEAD, 1 / OVERHEAD
+    low = 0.0 if critical.low is None else critical.low
+    high = np.inf if critical.high is None else critical.high
+    starts = None if critical.value is None else first * critical.value
+    ends = None if critical.value is None else second * critical.value
+    counts = (
+        int((sizes <= first * low).sum()),
+        int(((sizes >= first * high) & (sizes <= second * low)).sum()),
+        int((sizes >= second * high).sum()),
+    )
+    spans = ((None, starts), (starts, ends), (ends, None))
+    names = ("linear_scaling", "diminishing_returns", "maximal_data_parallelism")
+    return {
+        name: Regime(begins=begin, ends=end, n_batch_sizes=count, covered=count > 0)
+        for name, (begin, end), count in zip(names, spans, counts, strict=True)
+    }

@@ -1,0 +1,144 @@
+"""What sparsity costs: ratios of c1, c2 and c1/c2 to the dense twin, and whether the curve only moves up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import fdtrc
+
+from sparsefit.fitting.curves import Array, softplus
+from sparsefit.fitting.intervals import coarse_grid
+from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level
+from sparsefit.fitting.models import aicc
+from sparsefit.fitting.results import CurveFit, Estimate, Ratio, SharedShape, Verdict
+from sparsefit.fitting.search import find_minimum
+
+LEVEL = 0.05
+"""Size of the test of a shared c1/c2."""
+
+
+def compare_to_dense(fits: Sequence[CurveFit]) -> tuple[Ratio, ...]:
+    """Return the ratios of every fit with sparsity above 0 to the fit of sparsity 0 in the same setting."""
+    ratios = []
+    for fit in fits:
+        twin = next((other for other in fits if is_dense_twin(other, fit)), None)
+        if twin is not None:
+            ratios.append(
+                Ratio(
+                    group=fit.group,
+                    reference=twin.group,
+                    c1=divide(fit.c1, twin.c1),
+                    c2=divide(fit.c2, twin.c2),
+                    critical_batch_size=divide(fit.critical_batch_size, twin.critical_batch_size),
+                    shared=shared_shape(fit, twin),
+                )
+            )
+    return tuple(ratios)
+
+
+def is_dense_twin(dense: CurveFit, fit: CurveFit) -> bool:
+    """Tell whether two groups differ in sparsity only, the first being dense."""
+    key = next((name for name in fit.group if name.strip().lower() == "sparsity"), None)
+    if key is None or key not in dense.group or number(fit.group[key]) in (0.0, None):
+        return False
+    same = all(dense.group.get(name) == value for name, value in fit.group.items() if name != key)
+    return same and number(dense.group[key]) == 0.0
+
+
+def number(value: Any) -> float | None:
+    """Return a number, or None for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def divide(a: Estimate, b: Estimate) -> Estimate:
+    """Return the ratio of two independent estimates.
+
+    The interval recovers each variance from the distance between value and end (MOVER: Zou and Donner,
+    Statistics in Medicine 27 (2008) 1693), on the log scale; without both values it is the ratio of
+    opposite ends.
+    """
+    if a.value is None or b.value is None:
+        low = None if a.low is None or b.high is None else a.low / b.high
+        high = None if a.high is None or b.low is None else a.high / b.low
+        return Estimate(None, low, high)
+    ratio = np.log(a.value) - np.log(b.value)
+
+    def reach(over: float | None, under: float | None) -> float | None:
+        if over is None or under is None:
+            return None
+        return float(np.hypot(over, under))
+
+    def gap(end: float | None, value: float) -> float | None:
+        return None if end is None else float(np.log(end) - np.log(value))
+
+    below = reach(gap(a.low, a.value), gap(b.high, b.value))
+    above = reach(gap(a.high, a.value), gap(b.low, b.value))
+    return Estimate(
+        float(np.exp(ratio)),
+        None if below is None else float(np.exp(ratio - below)),
+        None if above is None else float(np.exp(ratio + above)),
+    )
+
+
+def shared_shape(fit: CurveFit, twin: CurveFit) -> SharedShape:
+    """Return the likelihood-ratio test, on the scale of F, that two curves have one c1/c2.
+
+    Each curve keeps its own level and its own noise. Where the data of one curve do not straddle its c1/c2
+    the test can still reject, but not call the shapes consistent.
+    """
+    rows = [as_rows(curve) for curve in (fit, twin)]
+    levels = [make_level(part) for part in rows]
+    informative = [int(part.informative[0]) for part in rows]
+    count, free = sum(informative), sum(informative) - 4
+    if min(informative) <= 2:
+        return SharedShape(None, None, 1, max(free, 0), None, None, "undetermined")
+
+    def deviance(level: ExactLevel | CensoredLevel, part: Rows, theta: Array) -> Array:
+        offset = softplus(theta[..., None] - part.log_batch_size[:, None, :])
+        return -2 * level.log_likelihood(level.profile(offset).objective)
+
+    def total(theta: Array) -> Array:
+        parts = zip(levels, rows, strict=True)
+        return np.asarray(sum(deviance(level, part, theta) for level, part in parts))
+
+    ends = np.concatenate([part.log_batch_size[0] for part in rows])
+    grid = coarse_grid(ends.min(keepdims=True), ends.max(keepdims=True))
+    step = 1e-5
+
+    def slope(theta: Array) -> Array:
+        at = theta[:, None] + np.array([-step, step])
+        values = total(at)
+        return (values[:, 1] - values[:, 0]) / (2 * step)
+
+    theta = find_minimum(total(grid), grid, slope)
+    shared = float(total(theta[:, None])[0, 0])
+    own = sum(
+        float(deviance(level, part, np.array([[curve.log_c1 - curve.log_c2]]))[0, 0])
+        for level, part, curve in zip(levels, rows, (fit, twin), strict=True)
+    )
+    f = float(np.expm1(max(shared - own, 0.0) / count)) * free
+    p_value = float(fdtrc(1, free, f))
+    own_aicc, shared_aicc = aicc(-own / 2, count, 5), aicc(-shared / 2, count, 4)
+    straddle = None not in (fit.critical_batch_size.value, twin.critical_batch_size.value)
+    verdict: Verdict = "rejected" if p_value < LEVEL else "consistent" if straddle else "undetermined"
+    return SharedShape(
+        f=f,
+        p_value=p_value,
+        df_shared=1,
+        df_error=free,
+        delta_aicc=None if own_aicc is None or shared_aicc is None else own_aicc - shared_aicc,
+        critical_batch_size=float(np.exp(theta[0])),
+        verdict=verdict,
+    )
+
+
+def as_rows(fit: CurveFit) -> Rows:
+    """Return the rows of a fit, as the likelihood takes them."""
+    with np.errstate(divide="ignore"):
+        x, low, high = (np.log(values)[None] for values in (fit.batch_size, fit.lower, fit.upper))
+    return Rows(x, low, high, np.ones_like(x))
