@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 Forward = Callable[[Tensor], Tensor]
 """Maps images ``(n, C, H, W)`` to logits ``(n, classes)``."""
 
-CHUNK = 64
+CHUNK = 32
 """Examples of every forward pass, the last one filled up: what kernels choose by the size of a batch, and so
 the last bits of a logit, cannot depend on the order of the examples then, and the answer is that of a full
 evaluation bit for bit."""

@@ -35,7 +35,7 @@ def test_a_refusal_costs_little_more_than_the_floor_once_the_hard_examples_are_k
     first = check.evaluated
     assert not check.met(lambda x: x)
     assert first > 2000
-    assert check.evaluated - first == 128
+    assert check.evaluated - first <= 160
     assert check.floor == 2 * 121
 
 
@@ -43,7 +43,7 @@ def test_a_goal_that_the_rest_cannot_spoil_is_met_without_it():
     check = check_of(torch.zeros(1000, dtype=torch.bool), 400)
     assert check.met(lambda x: x)
     assert check.floor == 600
-    assert 600 <= check.evaluated < 600 + 128
+    assert 600 <= check.evaluated < 600 + 32
 
 
 def test_an_example_that_is_not_a_number_is_an_error():
