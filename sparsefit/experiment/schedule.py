@@ -72,6 +72,14 @@ def settle(end: End, limit: int) -> End:
     return End("capped", min(end.step, limit))
 
 
+def count_settled(ends: Mapping[int, End], trials: int, budgets: Sequence[int], *, cap: bool = True) -> int:
+    """Return how many trials need no more steps; a capped one may, while no trial reached the goal."""
+    bounds = limits(ends, trials, budgets, cap=cap)
+    if not any(end.status == "reached" for end in ends.values()):
+        bounds = [budgets[-1]] * trials
+    return sum(trial in ends and is_settled(ends[trial], bound) for trial, bound in enumerate(bounds))
+
+
 class StudyState:
     """The trials of one study: what is known, what runs, what comes next."""
 
@@ -92,7 +100,7 @@ class StudyState:
     @property
     def n_settled(self) -> int:
         """How many trials need no more steps."""
-        return sum(self._is_over(trial) for trial in range(self.trials))
+        return count_settled(self.ends, self.trials, self.budgets, cap=self.cap)
 
     def _is_over(self, trial: int) -> bool:
         return trial in self.ends and is_settled(self.ends[trial], self._limits[trial])

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sparsefit.experiment.records import STATUSES, End, Study
-from sparsefit.experiment.schedule import is_settled, limits, settle
+from sparsefit.experiment.schedule import count_settled, limits, settle
 from sparsefit.experiment.store import Store, TrialRow
 from sparsefit.experiment.sweep import sweep_budgets
 
@@ -68,6 +68,7 @@ def steps_table(store: Store) -> pd.DataFrame:
     content = store.content
     settings = store.settings()
     maximum = content["workload"]["max_steps"]
+    steps_of_rounds = sweep_budgets(content)
     found: dict[Study, list[tuple[int, End]]] = {}
     for row, end in counted(store):
         found.setdefault(row.study, []).append((row.trial, end))
@@ -88,7 +89,8 @@ def steps_table(store: Store) -> pd.DataFrame:
                 "eval_interval": content["workload"]["eval_interval"],
                 "trials": content["trials"],
                 **counts,
-                "unfinished": content["trials"] - settled_trials(store, study, dict(ends)),
+                "unfinished": content["trials"]
+                - count_settled(dict(ends), content["trials"], steps_of_rounds, cap=content["cap"]),
                 "winner": winner,
                 **{name: None if winner is None else settings[winner][name] for name in settings[0]},
             }
@@ -112,13 +114,6 @@ def counted(store: Store) -> list[tuple[TrialRow, End]]:
     for row in store.rows():
         found.append((row, settle(row.run.end, bounds[row.study][row.trial])))
     return found
-
-
-def settled_trials(store: Store, study: Study, ends: dict[int, End]) -> int:
-    """Return how many trials of a study need no more steps."""
-    content = store.content
-    bounds = limits(ends, content["trials"], sweep_budgets(content), cap=content["cap"])
-    return sum(trial in ends and is_settled(ends[trial], bound) for trial, bound in enumerate(bounds))
 
 
 def identity(content: dict[str, Any]) -> dict[str, Any]:
