@@ -2,14 +2,14 @@
 
 Operands are float32. An operand's layout is either
 
-- *strided*: ``(N, C, H, W)`` with any four strides, in elements (NCHW, channels_last, expanded, sliced ...), or
+- *strided*: ``(N, C, H, W)`` with any four strides, in elements (NCHW, channels_last, expanded, sliced), or
 - *blocked*: ``(ceil(N / lanes), C, H, W, lanes)``, contiguous, 64-byte aligned, the lanes past N hold zeros
   on input and are written as zeros on output. ``lanes`` is 16, or 1, 2, 4, 8 for batches below 16.
 
-A *pattern* is a contiguous int32 array made by ``pack``: the places of the kept weights of one layer, in every
-order that the kernels want. Its content is the core's own business; it holds no pointers, so it can be copied,
-pickled and moved. Values, gradients of values and everything else that is "per kept weight" are ordered by the
-flat index of the weight in ``(C_out, C_in / groups, kh, kw)``, ascending: ``weight[mask]``.
+A *pattern* is a contiguous int32 array made by ``pack``: the places of the kept weights of one layer, in
+every order that the kernels want. Its content is the core's own business; it holds no pointers, so it can be
+copied, pickled and moved. Values, gradients of values and everything else that is "per kept weight" are ordered by
+the flat index of the weight in ``(C_out, C_in / groups, kh, kw)``, ascending: ``weight[mask]``.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Conv:
     ) -> None: ...
 
 class Operand:
-    """Where a tensor lies: an address, and either four strides in elements or the lanes of a blocked layout."""
+    """Where a tensor lies: an address, and four strides in elements or the lanes of a blocked layout."""
 
     def __init__(self, pointer: int, *, strides: Sequence[int] | None = None, lanes: int = 0) -> None: ...
 
@@ -53,7 +53,7 @@ def isa() -> str:
     """Return the one in use: the best, or the one that SPARSEFIT_FORCE_ISA names (checked at first use)."""
 
 def fma_peak(seconds: float = 0.2) -> float:
-    """Return the GFLOP/s of multiply-adds on registers alone, of one thread, with the instruction set in use."""
+    """Return the GFLOP/s of multiply-adds on registers alone, of one thread, with the set in use."""
 
 def pack(mask: NDArray[np.bool_], groups: int) -> NDArray[np.int32]:
     """Make the pattern of a mask of shape (C_out, C_in / groups, kh, kw)."""
@@ -137,7 +137,7 @@ def bias_backward(shape: Blocked, grad_output: int, grad_bias: int, threads: int
 def max_pool(shape: Blocked, pool: Pool, input: int, output: int, places: int, threads: int) -> None:
     """Maxima, and for each its place in the window (uint8, row-major, laid out as the output).
 
-    The place is that of the first maximum, or of the last NaN, as in torch. A ``places`` of 0 leaves them out.
+    The place is that of the first maximum, or of the last NaN, as in torch. 0 as ``places`` leaves them out.
     ``shape`` is that of the input, here and below.
     """
 

@@ -16,14 +16,20 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def examples():
     """Yield (page, command, output) for every ``$ sparsefit ...`` inside a ``console`` block."""
     for page in ("README.md", "docs/tutorial.md"):
-        for block in CONSOLE.findall((ROOT / page).read_text()):
+        path = ROOT / page
+        for block in CONSOLE.findall(path.read_text()) if path.exists() else ():
             for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
                 command, _, output = entry.partition("\n")
                 if command.startswith("sparsefit "):
                     yield pytest.param(command, output, id=f"{page}: {command}")
 
 
-@pytest.mark.parametrize(("command", "output"), examples())
+EXAMPLES = [*examples()] or [
+    pytest.param("", "", marks=pytest.mark.skip("no page prints a command's output"))
+]
+
+
+@pytest.mark.parametrize(("command", "output"), EXAMPLES)
 def test_printed_output_is_what_the_command_prints(command, output, tmp_path, monkeypatch):
     for folder in ("examples", "results"):
         if (ROOT / folder).exists():

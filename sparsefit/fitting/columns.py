@@ -1,4 +1,4 @@
-"""Which column of a table means what: batch size, steps, optional columns, and what splits the rows into groups."""
+"""Which column of a table means what: batch size, steps, optional ones, and what splits rows into groups."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def pick(
     found = exact or loose
     if not found:
         raise InputError(
-            f"no {meaning} column: got {listed(names)}, allowed {', '.join(aliases)}; name yours with {option}"
+            f"no {meaning} column: got {listed(names)}, allowed {', '.join(aliases)}; "
+            f"name yours with {option}"
         )
     if len(found) > 1:
         raise InputError(f"the columns {listed(found)} could all be the {meaning}; choose one with {option}")

@@ -94,9 +94,10 @@ def decode(content: bytes, name: str) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        wanted = encoding.removesuffix("-sig").upper()
         raise InputError(
-            f"{name}: byte {error.start} is not {encoding.removesuffix('-sig').upper()} text, so this is a binary file or "
-            f"in another encoding; {ALLOWED}"
+            f"{name}: byte {error.start} is not {wanted} text, so this is a binary file or in another "
+            f"encoding; {ALLOWED}"
         ) from error
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes, so it is a binary file; {ALLOWED}")

@@ -11,169 +11,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsefit.fitting.curves import log_steps, softplus
+from sparsefit.fitting.results_records import (
+    Estimate,
+    LackOfFit,
+    ModelFit,
+    Prediction,
+    Regime,
+    Region,
+    RunsTest,
+)
 
 if TYPE_CHECKING:
     from lmfit.minimizer import MinimizerResult
 
+__all__ = [
+    "SCHEMA",
+    "CurveFit",
+    "Estimate",
+    "FitResult",
+    "LackOfFit",
+    "ModelFit",
+    "Prediction",
+    "Ratio",
+    "Regime",
+    "Region",
+    "RunsTest",
+    "SharedShape",
+    "Verdict",
+]
+
 Verdict = Literal["consistent", "rejected", "undetermined"]
 SCHEMA = "sparsefit.fit/1"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A positive number with its confidence interval.
-
-    Attributes
-    ----------
-    value : float or None
-        Maximum-likelihood value; None where the data give a limit on one side only, or nothing.
-    low, high : float or None
-        Ends of the interval; None is an open end (0 or infinity).
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return ``{"value", "low", "high"}``."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
-class Regime:
-    """One stretch of the curve, by the share w = (c1/B)/(c1/B + c2) of the steps that more examples remove.
-
-    Attributes
-    ----------
-    begins, ends : float or None
-        Batch sizes between which the regime lies; None is an end that is open or not determined.
-    n_batch_sizes : int
-        Measured batch sizes that certainly lie in it.
-    covered : bool
-        Whether there is at least one.
-    """
-
-    begins: float | None
-    ends: float | None
-    n_batch_sizes: int
-    covered: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class ModelFit:
-    """One model of log K beside the others, on the same rows.
-
-    Attributes
-    ----------
-    name : str
-        See `sparsefit.fitting.curves.MODELS`.
-    aicc, delta_aicc, bic : float or None
-        Akaike's corrected criterion, its distance from the best model, and the Bayesian one; ``aicc`` is None
-        where there are too few rows for the number of parameters.
-    parameters : mapping of str to float
-        Maximum-likelihood values, in the units of the table.
-    log_likelihood : float
-    """
-
-    name: str
-    aicc: float | None
-    delta_aicc: float | None
-    bic: float
-    parameters: Mapping[str, float]
-    log_likelihood: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the file holds."""
-        return {
-            "name": self.name,
-            "aicc": self.aicc,
-            "delta_aicc": self.delta_aicc,
-            "bic": self.bic,
-            "parameters": dict(self.parameters),
-        }
-
-
-@dataclass(frozen=True)
-class RunsTest:
-    """Signs of the log residuals over log B: few runs mean a systematic misfit of any size.
-
-    Attributes
-    ----------
-    signs : str
-        One ``+`` or ``-`` a batch size, smallest first.
-    runs : int
-    p_value : float or None
-        Chance of so few runs in a random order; None where all signs agree.
-    """
-
-    signs: str
-    runs: int
-    p_value: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class LackOfFit:
-    """F test of the curve against one mean per batch size, from replicates.
-
-    Attributes
-    ----------
-    f, p_value : float
-    df_lack, df_error : int
-        Batch sizes less the two parameters; rows less batch sizes.
-    """
-
-    f: float
-    p_value: float
-    df_lack: int
-    df_error: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class Region:
-    """Joint confidence region of (log c1/c2, log c2), as a range of log c2 at each log c1/c2.
-
-    Attributes
-    ----------
-    theta : ndarray, shape (P,)
-        log(c1/c2), increasing.
-    low, high : ndarray, shape (P,)
-        Range of log c2. The largest and smallest value of any function that increases with log c2 over the
-        region are its profile-likelihood interval.
-    """
-
-    theta: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Steps-to-result at given batch sizes, with the profile interval of the curve (not of a new run).
-
-    Attributes
-    ----------
-    batch_size, steps : ndarray, shape (M,)
-    low, high : ndarray, shape (M,)
-        NaN where the data give no interval at all.
-    """
-
-    batch_size: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

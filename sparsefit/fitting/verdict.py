@@ -16,7 +16,7 @@ MARGIN = 4.0
 
 LEAST_BATCH_SIZES = 6
 GRID_UNITS = 3.0
-"""Evaluation intervals that the plateau must hold: below, rounding sets c2; from 3 to 4 there is a warning."""
+"""Evaluation intervals that the plateau must hold: below, rounding sets c2; up to 4 there is a warning."""
 
 SOFTER = 0.7
 """Sharpness of the smooth knee that the power of the verdict is stated for."""

@@ -1,6 +1,6 @@
-"""A sweep without training: trials that end after milliseconds, as their numbers say. Run it to sweep a store.
+"""A sweep without training: trials that end after milliseconds, as their numbers say. Run it to sweep.
 
-``python artificial.py STORE [JOBS [MILLISECONDS]]`` prints ``done SPARSITY BATCH TRIAL`` after a trial was stored.
+``python artificial.py STORE [JOBS [MILLISECONDS]]`` prints ``done SPARSITY BATCH TRIAL`` for each.
 """
 
 import hashlib

@@ -107,9 +107,13 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(new_store):
     store.add(SPEC, run_of())
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="disk is full"):
+
+    def fill():
         for trial in range(4, 2000):
             store.add(SPEC._replace(trial=trial), run_of())
+
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
     stored = len(store.rows())
     store._connection.execute("PRAGMA max_page_count = 100000")
     store.add(SPEC._replace(trial=5000), run_of())

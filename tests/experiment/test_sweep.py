@@ -119,7 +119,7 @@ def start(path, milliseconds):
 
 
 def read_after(process, wait):
-    """Let a process print for `wait` seconds after its first trial, kill it, and return what it had printed."""
+    """Let a process print for `wait` seconds after its first trial, kill it, and return what it printed."""
     lines = [process.stdout.readline()]
     time.sleep(wait)
     process.kill()
