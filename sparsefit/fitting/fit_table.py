@@ -1,0 +1,114 @@
+"""Fit every group of a table: from a file or a DataFrame to a `FitResult`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.columns import find_columns
+from sparsefit.fitting.fit import fit_curve
+from sparsefit.fitting.ratios import compare_to_dense
+from sparsefit.fitting.reading import as_text, read_table
+from sparsefit.fitting.results import CurveFit, FitResult
+from sparsefit.fitting.steps import measure_steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def fit(
+    table: pd.DataFrame | str | Path,
+    *,
+    by: Sequence[str] | None = None,
+    batch_column: str | None = None,
+    steps_column: str | None = None,
+    eval_interval: float | None = None,
+    confidence: float = 0.95,
+) -> FitResult:
+    """Fit K* = c1/B + c2 (Proposition 3.1 of Lee et al., arXiv 2003.11316) to each group of a table.
+
+    Parameters
+    ----------
+    table : DataFrame, str or Path
+        Measurements, or the path of a CSV (also gzip) or Parquet file; ``-`` reads standard input.
+    by : sequence of str, optional
+        Columns that split the rows into groups; found by name and content if not given, none if empty.
+    batch_column, steps_column : str, optional
+        Names of the columns, where they are not the usual ones.
+    eval_interval : float, optional
+        Steps between evaluations, for all rows; it takes the place of a column of the table.
+    confidence : float
+        Of all intervals, in (0, 1).
+
+    Returns
+    -------
+    FitResult
+        Groups that cannot be fitted are left out and named in its ``warnings``.
+
+    Raises
+    ------
+    InputError
+        The table cannot be read or understood, or no group can be fitted.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
+    if eval_interval is not None and not 0 < eval_interval < math.inf:
+        raise InputError(f"eval_interval: got {eval_interval}, allowed is a finite number of steps above 0")
+    about: dict[str, Any] = {"path": None, "sha256": None}
+    if isinstance(table, str | Path):
+        cells, source = read_table(table)
+        about = {"path": source.path, "sha256": source.sha256}
+    else:
+        cells = as_text(table)
+    columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
+    measured = measure_steps(cells, columns, eval_interval=eval_interval)
+    about |= {
+        "rows": len(cells),
+        "level": measured.level,
+        "batch_column": columns.batch_size,
+        "steps_column": columns.steps,
+        "by": list(measured.by),
+        "ignored": list(columns.ignored),
+    }
+    fits: list[CurveFit] = []
+    refused: list[str] = []
+    for key, rows in measured.groups():
+        group = {name: value.item() if hasattr(value, "item") else value for name, value in key.items()}
+        try:
+            fits.append(
+                fit_curve(
+                    rows["batch_size"],
+                    rows["steps"],
+                    eval_interval=rows["eval_interval"],
+                    censored=rows["censored"],
+                    confidence=confidence,
+                    group=group,
+                )
+            )
+        except InputError as error:
+            refused.append(f"{name_group(group)}{error}")
+    if not fits:
+        raise InputError(refused[0] if len(refused) == 1 else no_group(refused, measured.by))
+    return FitResult(
+        fits=tuple(fits),
+        ratios=compare_to_dense(fits),
+        confidence=confidence,
+        input=about,
+        warnings=(*measured.warnings, *(f"left out: {reason}" for reason in refused)),
+    )
+
+
+def name_group(group: Mapping[str, Any]) -> str:
+    """Return what stands before a message on one group, nothing where there is one group without a name."""
+    return ", ".join(f"{name} {value}" for name, value in group.items()) + ": " if group else ""
+
+
+def no_group(refused: Sequence[str], by: Sequence[str]) -> str:
+    """Return the message for a table none of whose groups can be fitted."""
+    return (
+        f"none of the {len(refused)} groups by {', '.join(by)} can be fitted; the first: {refused[0]}; "
+        "choose the columns that split the rows with --by"
+    )
