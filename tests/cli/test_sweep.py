@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from sparsefit.cli import group, main
+from sparsefit.errors import SparsefitError
+
+SMALL = [
+    "--workload",
+    "digits",
+    "--batch-sizes",
+    "32,64",
+    "--sparsity",
+    "0.9",
+    "--trials",
+    "2",
+    "--jobs",
+    "1",
+]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(group, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+def message(*arguments):
+    """What an expected error says; anything but one is a failure of the test."""
+    result = invoke(*arguments)
+    assert isinstance(result.exception, SparsefitError), result
+    return str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep on digits."""
+    path = tmp_path_factory.mktemp("sweep") / "digits.db"
+    result = invoke("sweep", *SMALL, "--out", path)
+    assert result.exit_code == 0, result.output
+    assert "4 of 4 trials" in result.output
+    return path
+
+
+def test_a_sweep_on_digits_gives_both_tables(swept, tmp_path):
+    for name, options in (("steps.csv", []), ("trials.parquet", ["--trials"])):
+        assert invoke("collect", swept, "-o", tmp_path / name, *options).exit_code == 0
+    steps = pd.read_csv(tmp_path / "steps.csv")
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    assert list(steps["batch_size"]) == [32, 64]
+    assert steps["steps"].notna().all()
+    assert len(trials) == 4
+    assert trials[trials["status"] == "reached"].groupby("batch_size")["steps"].min().tolist() == list(
+        steps["steps"]
+    )
+
+
+def test_the_provenance_is_in_the_file(swept):
+    from sparsefit.experiment.store import open_store
+
+    with open_store(swept) as store:
+        (session,) = store.sessions().values()
+    assert session["dataset"] == "digits"
+    assert len(session["dataset_sha256"]) == 64
+    assert session["threads_per_trial"] == 1
+    assert json.dumps(session)
+
+
+def test_a_finished_sweep_resumes_to_nothing_and_takes_more_trials(swept):
+    assert "finished" in invoke("sweep", "--resume", swept, "--jobs", "1").output
+    result = invoke("sweep", "--resume", swept, "--trials", "3", "--jobs", "2")
+    assert "6 of 6" in result.output
+
+
+def test_resume_refuses_options_that_the_file_defines(swept):
+    assert "leave out --batch-sizes" in message("sweep", "--resume", swept, "--batch-sizes", "8")
+
+
+def test_a_new_sweep_does_not_go_into_an_old_file(swept):
+    assert "holds another sweep" in message("sweep", *SMALL[:-4], "--trials", "9", "--out", swept)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workload", "w9"], "unknown workload 'w9'; known: "),
+        (["--workload", "missing.toml"], "missing.toml cannot be read"),
+        (["--workload", "digits", "--sparsity", "1.0"], "sparsity: got 1"),
+        (["--workload", "digits", "--sparsity", "90%"], "shares of zeros"),
+        (["--workload", "digits", "--batch-sizes", "4096"], "larger than the training set of digits"),
+        (["--workload", "digits", "--batch-sizes", "0"], "batch sizes must be 1 or more"),
+        (["--workload", "digits", "--batch-sizes", "many"], "range of powers of 2"),
+        (["--workload", "digits", "--batch-sizes", "9:15"], "no power of 2"),
+        (["--workload", "digits", "--trials", "0"], "at least one trial"),
+        (["--workload", "digits", "--backend", "fast"], "unknown backend"),
+        (["--batch-sizes", "8"], "give --workload and --out"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_written(options, words, tmp_path):
+    out = tmp_path / "x.db"
+    assert words in message("sweep", *options, "--out", out)
+    assert not out.exists()
+
+
+def test_a_missing_or_foreign_file_is_refused(tmp_path):
+    assert "does not exist" in message("sweep", "--resume", tmp_path / "x.db")
+    (tmp_path / "y.db").write_bytes(b"text" * 1000)
+    assert "not a SQLite database" in message("collect", tmp_path / "y.db")
+
+
+USER_MODEL = """
+import torch
+from torch import nn
+
+def net(input_shape, n_classes):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+
+def broken(input_shape, n_classes):
+    model = net(input_shape, n_classes)
+    model[1].weight.data.fill_(float("nan"))
+    return model
+
+def wrong(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(63, n_classes))
+"""
+
+USER_STUDY = """
+dataset = "digits"
+model = "user_model:{function}"
+optimizer = "sgd"
+schedule = "constant"
+goal_error = 0.1
+eval_interval = 4
+max_steps = 400
+batch_sizes = [32]
+[search_space]
+learning_rate = {{ min_value = 0.01, max_value = 1.0, scale = "LOG_SCALE" }}
+"""
+
+
+@pytest.fixture
+def user_study(tmp_path, monkeypatch):
+    """Write a study file with a model of the user's own."""
+    (tmp_path / "user_model.py").write_text(USER_MODEL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "user_model", raising=False)
+
+    def write(function):
+        path = tmp_path / "mine.toml"
+        path.write_text(USER_STUDY.format(function=function))
+        return ["--workload", path, "--trials", "1", "--jobs", "1", "--out", tmp_path / "mine.db"]
+
+    return write
+
+
+def test_a_users_study_and_model_are_swept(user_study):
+    result = invoke("sweep", *user_study("net"), "--sparsity", "0,0.5")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 trials" in result.output
+
+
+@pytest.mark.parametrize(
+    ("function", "sparsity", "words"),
+    [
+        ("broken", "0", "loss of the untrained model is nan"),
+        ("broken", "0.5", "not finite"),
+        ("wrong", "0", "(..., 63), got an input of shape (32, 64)"),
+        ("absent", "0", "cannot be imported"),
+    ],
+)
+def test_a_users_model_that_fails_is_named_and_the_file_stays_usable(
+    user_study, function, sparsity, words, tmp_path
+):
+    assert words in message("sweep", *user_study(function), "--sparsity", sparsity)
+    assert "no trial yet" in message("collect", tmp_path / "mine.db")
+
+
+def test_expected_errors_print_one_line_and_no_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sparsefit", "sweep", "--resume", str(tmp_path / "x.db")])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr().err.startswith("sparsefit: error: ")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_sweep_cleanly_and_says_how_to_resume(number, code, tmp_path):
+    path = tmp_path / "stopped.db"
+    command = [sys.executable, "-m", "sparsefit", "sweep", *SMALL[:-4], "--trials", "40", "--jobs", "2"]
+    process = subprocess.Popen(
+        [*command, "--out", str(path)], stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
+    # The first progress line comes after 4 trials; the signal arrives in the middle of others.
+    first = process.stderr.readline()
+    assert "trials" in first
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert f"go on with: sparsefit sweep --resume {path}" in error
+    assert "Traceback" not in error
+    from sparsefit.experiment.store import open_store
+
+    with open_store(path) as store:
+        assert len(store.rows()) >= 4
