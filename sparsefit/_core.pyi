@@ -8,8 +8,8 @@ Operands are float32. An operand's layout is either
 
 A *pattern* is a contiguous int32 array made by ``pack``: the places of the kept weights of one layer, in
 every order that the kernels want. Its content is the core's own business; it holds no pointers, so it can be
-copied, pickled and moved. Values, gradients of values and everything else that is "per kept weight" are ordered by
-the flat index of the weight in ``(C_out, C_in / groups, kh, kw)``, ascending: ``weight[mask]``.
+copied, pickled and moved. Values, gradients of values and everything else that is "per kept weight" are
+ordered by the flat index of the weight in ``(C_out, C_in / groups, kh, kw)``, ascending: ``weight[mask]``.
 """
 
 from collections.abc import Sequence

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 STATUS = {
     "reached": ("reached", "complete"),
-    "not_reached": ("not_reached", "incomplete", "not reached"),
+    "not_reached": ("not_reached", "incomplete", "not reached", "-1", "-1.0"),
     "capped": ("capped",),
-    "diverged": ("diverged", "infeasible"),
+    "diverged": ("diverged", "infeasible", "-2", "-2.0"),
 }
-"""Words of sparsefit and of the release; Shallue's are the release's in upper case."""
+"""Words of sparsefit and of the release, which also writes numbers."""
+
+AMBIGUOUS = ("COMPLETE", "INCOMPLETE")
+"""Words of the files of Shallue et al. that mean something else than the release's in lower case."""
 
 MEANING = {word: status for status, words in STATUS.items() for word in words}
-CODES = {-1.0: "not_reached", -2.0: "diverged"}
 MISSING = {"", "nan", "na", "n/a", "none", "null", "<na>"}
 
 
@@ -34,8 +36,8 @@ class Measurements:
     Attributes
     ----------
     table : DataFrame
-        Columns ``batch_size, steps, censored, eval_interval`` (NaN if exact) and those of ``by``. ``steps`` of a
-        censored row is the bound T in K* > T.
+        Columns ``batch_size, steps, censored, eval_interval`` (NaN if exact) and those of ``by``. The
+        ``steps`` of a censored row are the bound T in K* > T.
     by : tuple of str
     level : str
         ``trials`` or ``steps-to-result``.
@@ -61,8 +63,9 @@ def measure_steps(
 ) -> Measurements:
     """Return rows of steps-to-result from a table of text.
 
-    A column of trials makes the table one of trials: each group and batch size gives one row, the lowest step
-    of its trials that reached the goal, or a bound if none did. Otherwise each row is a steps-to-result.
+    A column of trials makes the table one of trials: each group, batch size and replicate gives one row, the
+    lowest step of its trials that reached the goal, or a bound if none did. Otherwise each row is a
+    steps-to-result.
 
     Raises
     ------
@@ -95,45 +98,73 @@ def measure_steps(
     for name in columns.by:
         frame[f"by {name}"] = identity(table[name])
     by = [f"by {name}" for name in columns.by]
-    notes = []
-    if diverged := int((status == "diverged").sum()):
-        notes.append(f"{diverged} diverged rows were counted, not fitted")
-    frame = frame[status != "diverged"]
-    trial, replicate = columns.optional.get("trial"), columns.optional.get("replicate")
+    study = [*by, "batch_size"]
+    notes: list[str] = []
+    frame = drop_diverged(frame, status == "diverged", study, notes)
+    own = [name for meaning in ("replicate", "trial") if (name := columns.optional.get(meaning))]
+    for name in own:
+        frame[f"by {name}"] = table[name]
+    frame = merge(frame, [*study, *(f"by {name}" for name in own)], notes)
+    trial = columns.optional.get("trial")
     if trial is not None:
-        frame = lowest(frame, [*by, "batch_size"])
-    elif replicate is None:
-        frame = merge(frame, [*by, "batch_size"], notes)
-    frame = frame.reset_index(drop=True)
+        frame = lowest(frame, [*study, *(f"by {name}" for name in own if name != trial)])
+    frame = frame.drop(columns=[f"by {name}" for name in own]).reset_index(drop=True)
     frame = frame.rename(columns=dict(zip(by, columns.by, strict=True)))
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
 
 
+def drop_diverged(
+    frame: pd.DataFrame, diverged: np.ndarray, study: list[str], notes: list[str]
+) -> pd.DataFrame:
+    """Return the rows that did not diverge; note how many did, and which studies are left without a row."""
+    if not diverged.any():
+        return frame
+    if diverged.all():
+        raise InputError(
+            f"all {len(frame)} rows diverged: nothing is left to fit; search smaller learning rates"
+        )
+    notes.append(f"{int(diverged.sum())} diverged rows were counted, not fitted")
+    studies = frame[study].drop_duplicates()
+    left = frame.loc[~diverged, study].drop_duplicates()
+    lost = studies[~studies.index.isin(studies.reset_index().merge(left, on=study)["index"])]
+    if len(lost):
+        names = "; ".join(describe(dict(row)) for _, row in lost.iterrows())
+        notes.append(f"every trial diverged, so these studies are left out: {names}")
+    return frame[~diverged].copy()
+
+
 def statuses(table: pd.DataFrame, columns: Columns, number: np.ndarray) -> np.ndarray:
     """Return ``reached``, ``not_reached``, ``capped`` or ``diverged`` for each row."""
-    cell = table[columns.steps].str.lower()
-    coded = cell.map(MEANING).where(cell.isin(MEANING))
-    status = np.full(len(table), "reached", dtype=object)
-    name = columns.optional.get("status")
-    if name is not None:
-        word = table[name].str.lower()
-        refuse(
-            table,
-            name,
-            ~word.isin([*MEANING, "-1", "-2", "-1.0", "-2.0", ""]).to_numpy(),
-            f"one of {', '.join(MEANING)}",
-        )
-        status = word.replace(
-            {"-1.0": "not_reached", "-1": "not_reached", "-2.0": "diverged", "-2": "diverged"}
-        )
-        status = status.map(lambda text: MEANING.get(text, "reached")).to_numpy(object)
-    status = np.where(coded.notna(), coded, status)
-    for code, meaning in CODES.items():
-        status = np.where(number == code, meaning, status)
-    missing = cell.isin(MISSING)
-    text = np.isnan(number) & ~missing.to_numpy() & coded.isna().to_numpy()
+    cell = table[columns.steps]
+    refuse_ambiguous(table, columns.steps)
+    said = np.where(number == -1, "not_reached", np.where(number == -2, "diverged", meanings(cell)))
+    text = np.isnan(number) & (said == "") & ~cell.str.lower().isin(MISSING).to_numpy(bool)
     refuse(table, columns.steps, text, "a number, -1 (not reached) or -2 (diverged)")
+    name = columns.optional.get("status")
+    if name is None:
+        return np.where(said == "", "reached", said)
+    refuse_ambiguous(table, name)
+    status = meanings(table[name])
+    refuse(table, name, status == "", f"one of {', '.join(MEANING)}")
+    agree = (said == "") | (said == status) | ((said == "not_reached") & (status == "capped"))
+    refuse(table, name, ~agree, f"a status that does not contradict the column {columns.steps!r}")
     return status
+
+
+def meanings(column: pd.Series) -> np.ndarray:
+    """Return what each cell says about how a trial ended, "" where it is no such word."""
+    return np.array([MEANING.get(text.lower(), "") for text in column], dtype=object)
+
+
+def refuse_ambiguous(table: pd.DataFrame, name: str) -> None:
+    """Raise for Shallue's words, whose steps are those trained, whether or not the goal was reached."""
+    found = sorted(set(AMBIGUOUS) & set(table[name]))
+    if found:
+        raise InputError(
+            f"column {name!r}: got {found[0]!r}, which in Shallue et al.'s files says how a trial ended, "
+            "not whether it reached the goal; read their folders, which hold the curves, with "
+            "sparsefit.fitting.layouts.read_folder, or write 'reached' and 'not_reached' if that is meant"
+        )
 
 
 def positive(table: pd.DataFrame, name: str, *, empty: bool = False) -> np.ndarray:
@@ -154,7 +185,8 @@ def refuse(table: pd.DataFrame, name: str, wrong: np.ndarray, allowed: str) -> N
         row = int(np.argmax(wrong))
         more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
         raise InputError(
-            f"row {row + 1} below the header, column {name!r}: got {table[name].iloc[row]!r}, allowed is {allowed}{more}"
+            f"row {row + 1} below the header, column {name!r}: got {table[name].iloc[row]!r}, "
+            f"allowed is {allowed}{more}"
         )
 
 
@@ -169,10 +201,12 @@ def identity(column: pd.Series) -> pd.Series:
 def lowest(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the lowest step of the trials that reached the goal, or the lowest bound where none did.
 
-    K* is the lowest over trials, so if none reached it, all that is known is that it exceeds the lowest bound.
+    K* is the lowest over trials: if none reached the goal, all that is known is that it exceeds the lowest
+    bound.
     """
-    order = frame.sort_values(["censored", "steps"], kind="stable")
-    return order.drop_duplicates(keys).sort_index()
+    place = frame.groupby(keys, sort=False, dropna=False).ngroup()
+    best = frame.sort_values(["censored", "steps"], kind="stable").drop_duplicates(keys)
+    return best.loc[place[best.index].sort_values().index]
 
 
 def merge(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFrame:
@@ -186,7 +220,7 @@ def merge(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFram
         found: Mapping[str, Any] = dict(first[keys])
         raise InputError(
             f"rows {rows} below the header disagree on the steps of one study ({describe(found)}); "
-            "add a column 'replicate' or 'trial', or split them with --by"
+            "tell them apart by a column 'replicate' or 'trial', or split them with --by"
         )
     if len(unique) < len(frame):
         notes.append(f"{len(frame) - len(unique)} rows repeat another row exactly and were merged")

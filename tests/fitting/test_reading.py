@@ -1,0 +1,108 @@
+"""Every way to hand over a table gives the same cells; a damaged one gives one message."""
+
+import gzip
+import hashlib
+import io
+
+import pandas as pd
+import pytest
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.reading import read_table
+
+TEXT = "batch_size,steps,note\n8,500,a b\n16,300,\n"
+CELLS = [["8", "500", "a b"], ["16", "300", ""]]
+SEMICOLON, TAB = TEXT.replace(",", ";"), TEXT.replace(",", "\t")
+CONTENT = {
+    "plain": TEXT.encode(),
+    "byte order mark": b"\xef\xbb\xbf" + TEXT.encode(),
+    "CRLF": TEXT.replace("\n", "\r\n").encode(),
+    "semicolons": SEMICOLON.encode(),
+    "tabs": TAB.encode(),
+    "all three": b"\xef\xbb\xbf" + SEMICOLON.replace("\n", "\r\n").encode(),
+    "UTF-16": TEXT.encode("utf-16"),
+    "gzip": gzip.compress(TEXT.encode()),
+    "no last newline": TEXT.rstrip("\n").encode(),
+    "spaces": TEXT.replace(",", " , ").encode(),
+    "blank line first": b"\n" + TEXT.encode(),
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_bytes(content):
+        path = tmp_path / "table"
+        path.write_bytes(content)
+        return path
+
+    return write_bytes
+
+
+@pytest.mark.parametrize("kind", CONTENT)
+def test_the_same_cells_come_from_every_form_of_csv(kind, write):
+    table, _ = read_table(write(CONTENT[kind]))
+    assert list(table.columns) == ["batch_size", "steps", "note"]
+    assert table.to_numpy().tolist() == CELLS
+
+
+def test_parquet_gives_the_cells_as_text_and_missing_ones_empty(tmp_path):
+    path = tmp_path / "table.bin"
+    pd.DataFrame({"batch_size": [8, 16], "steps": [500, None], "note": ["a b", None]}).astype(
+        {"steps": "Int64"}
+    ).to_parquet(path)
+    table, _ = read_table(path)
+    assert table.to_numpy().tolist() == [["8", "500", "a b"], ["16", "", ""]]
+
+
+def test_standard_input_is_read_for_a_dash(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(CONTENT["gzip"])))
+    table, source = read_table("-")
+    assert table.to_numpy().tolist() == CELLS
+    assert source.path == "-"
+
+
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_the_source_holds_the_hash_of_the_bytes_as_they_are(kind, write):
+    path = write(CONTENT[kind])
+    _, source = read_table(path)
+    assert source.sha256 == hashlib.sha256(CONTENT[kind]).hexdigest()
+    assert (source.path, source.rows) == (str(path), 2)
+
+
+def test_words_for_missing_cells_stay_as_they_are(write):
+    table, _ = read_table(write(b"batch_size,steps\n8,NA\n"))
+    assert table.steps[0] == "NA"
+
+
+GOOD_GZIP = gzip.compress(TEXT.encode() * 50)
+BAD = {
+    "cut gzip": (GOOD_GZIP[:-9], "gzip file is damaged"),
+    "gzip with a wrong check sum": (GOOD_GZIP[:-8] + b"\0" * 8, "gzip file is damaged"),
+    "gzip with noise inside": (GOOD_GZIP[:12] + b"\xff" * 20, "gzip file is damaged"),
+    "gzip of nothing": (gzip.compress(b""), "empty"),
+    "nothing": (b"", "empty"),
+    "white space": (b" \n\n", "empty"),
+    "header only": (b"batch_size,steps\n", "no row below it"),
+    "cut Parquet": (b"PAR1" + b"\0" * 40, "Parquet file is damaged"),
+    "Latin-1": ("batch_size,steps,näme\n8,5,x\n".encode("latin-1"), "is not UTF-8 text"),
+    "zero bytes": (b"batch_size,steps\n8,5\0\n", "zero bytes"),
+    "one name twice": (b"batch_size,steps,steps\n8,5,6\n", "'steps' twice"),
+    "a row that is longer": (b"batch_size,steps\n8,5\n16,3,7\n", "not a table"),
+    "all rows longer": (b"batch_size,steps\n8,5,1\n16,3,7\n", "more fields"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_table_is_refused_with_its_name_and_the_reason(kind, write):
+    content, reason = BAD[kind]
+    path = write(content)
+    with pytest.raises(InputError, match=reason) as error:
+        read_table(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_table(tmp_path / "absent.csv")
+    with pytest.raises(InputError, match="is a directory"):
+        read_table(tmp_path)

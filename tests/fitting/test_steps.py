@@ -1,0 +1,175 @@
+"""From cells to rows of steps-to-result: no status is misread, no trial lost without a word."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.columns import find_columns
+from sparsefit.fitting.steps import measure_steps
+
+
+def measure(text, *, by=None, eval_interval=None):
+    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    return measure_steps(table, find_columns(table, by=by), eval_interval=eval_interval)
+
+
+def rows(text, **options):
+    table = measure(text, **options).table
+    return list(zip(table.batch_size, table.steps, table.censored, strict=True))
+
+
+@pytest.mark.parametrize("word", ["reached", "complete", "Complete", "Reached", "REACHED"])
+def test_words_for_a_reached_goal_give_an_exact_row(word):
+    assert rows(f"batch_size,steps,status\n8,500,{word}\n") == [(8, 500, False)]
+
+
+@pytest.mark.parametrize("word", ["not_reached", "not reached", "incomplete", "-1", "-1.0"])
+def test_words_for_a_missed_goal_give_a_bound(word):
+    assert rows(f"batch_size,steps,status,max_steps\n8,,{word},900\n") == [(8, 900, True)]
+
+
+@pytest.mark.parametrize("word", ["diverged", "infeasible", "INFEASIBLE", "-2", "-2.0"])
+def test_diverged_rows_are_counted_and_not_fitted(word):
+    found = measure(f"batch_size,steps,status\n8,500,reached\n16,,{word}\n")
+    assert list(found.table.batch_size) == [8]
+    assert found.warnings[0] == "1 diverged rows were counted, not fitted"
+
+
+@pytest.mark.parametrize("word", ["COMPLETE", "INCOMPLETE"])
+@pytest.mark.parametrize("header", ["batch_size,steps,status", "batch_size,status,steps"])
+def test_the_words_of_shallue_are_refused_and_the_way_to_read_them_is_told(word, header):
+    cells = {"batch_size": "8", "steps": "40000", "status": word}
+    with pytest.raises(InputError, match=f"{word}.*Shallue.*read_folder"):
+        measure(f"{header}\n{','.join(cells[name] for name in header.split(','))}\n")
+
+
+def test_the_words_of_shallue_in_place_of_steps_are_refused():
+    with pytest.raises(InputError, match="Shallue"):
+        measure("batch_size,steps\n8,500\n16,INCOMPLETE\n")
+
+
+def test_codes_in_place_of_steps_are_never_numbers_of_steps():
+    text = "batch_size,steps,max_steps\n8,500,900\n16,-1,900\n32,-2,900\n"
+    assert rows(text) == [(8, 500, False), (16, 900, True)]
+
+
+def test_words_in_place_of_steps_are_read():
+    assert rows("batch_size,steps,max_steps\n8,incomplete,900\n") == [(8, 900, True)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ("-1", "reached"),
+        ("-1", "diverged"),
+        ("-2", "reached"),
+        ("-2", "not_reached"),
+        ("infeasible", "complete"),
+    ],
+)
+def test_a_status_that_contradicts_the_steps_is_refused(steps, status):
+    with pytest.raises(InputError, match="contradict"):
+        measure(f"batch_size,steps,status,max_steps\n8,{steps},{status},900\n")
+
+
+def test_minus_one_beside_capped_takes_the_bound_from_max_steps():
+    assert rows("batch_size,steps,status,max_steps\n8,-1,capped,300\n") == [(8, 300, True)]
+
+
+def test_a_blank_status_is_refused_and_its_row_named():
+    with pytest.raises(InputError, match="row 2 below the header, column 'status': got ''"):
+        measure("batch_size,steps,status\n8,500,reached\n16,300,\n")
+
+
+def test_an_unknown_status_is_refused_with_the_allowed_ones():
+    with pytest.raises(InputError, match=r"got 'done'.*reached.*not_reached.*diverged"):
+        measure("batch_size,steps,status\n8,500,done\n")
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "0", "-3", "inf"])
+def test_a_reached_row_needs_a_positive_number_of_steps(cell):
+    with pytest.raises(InputError, match=r"column 'steps'.*positive number of steps"):
+        measure(f"batch_size,steps\n8,{cell}\n")
+
+
+def test_a_missed_goal_without_a_bound_is_refused():
+    with pytest.raises(InputError, match="max_steps"):
+        measure("batch_size,steps\n8,-1\n")
+
+
+@pytest.mark.parametrize("cell", ["0", "-8", "inf", "eight", ""])
+def test_a_batch_size_that_is_none_is_refused(cell):
+    with pytest.raises(InputError, match=r"column 'batch_size'.*finite number above 0"):
+        measure(f"batch_size,steps\n{cell},500\n")
+
+
+def test_trials_become_the_lowest_step_of_those_that_reached_the_goal():
+    text = (
+        "batch_size,trial,steps,status,max_steps\n"
+        "8,0,700,reached,900\n8,1,500,reached,900\n8,2,,not_reached,900\n8,3,,diverged,900\n"
+    )
+    found = measure(text)
+    assert rows(text) == [(8, 500, False)]
+    assert found.level == "trials"
+
+
+def test_trials_that_all_missed_the_goal_become_the_lowest_bound():
+    text = "batch_size,trial,steps,status,max_steps\n8,0,,not_reached,900\n8,1,,capped,600\n"
+    assert rows(text) == [(8, 600, True)]
+
+
+def test_the_minimum_over_trials_is_taken_within_each_replicate():
+    text = "batch_size,replicate,trial,steps\n8,a,0,700\n8,a,1,500\n8,b,0,510\n8,b,1,800\n"
+    found = measure(text)
+    assert rows(text) == [(8, 500, False), (8, 510, False)]
+    assert list(found.table.columns) == ["batch_size", "steps", "censored", "eval_interval"]
+
+
+def test_trials_of_different_groups_are_kept_apart():
+    found = measure("sparsity,batch_size,trial,steps\n0,8,0,700\n0.9,8,0,900\n0,8,1,600\n")
+    assert [(group["sparsity"], list(rows.steps)) for group, rows in found.groups()] == [
+        (0.0, [600]),
+        (0.9, [900]),
+    ]
+
+
+def test_studies_with_diverged_trials_only_are_named():
+    text = (
+        "sparsity,batch_size,trial,steps,status\n"
+        "0,8,0,700,reached\n0,16,0,,diverged\n0,16,1,,diverged\n0.9,8,0,,diverged\n0.9,8,1,900,reached\n"
+    )
+    found = measure(text)
+    assert found.warnings == (
+        "3 diverged rows were counted, not fitted",
+        "every trial diverged, so these studies are left out: sparsity 0.0, batch_size 16.0",
+    )
+    assert list(found.table.steps) == [700, 900]
+
+
+def test_a_table_of_diverged_rows_is_refused():
+    with pytest.raises(InputError, match="all 2 rows diverged"):
+        measure("batch_size,steps\n8,-2\n16,-2\n")
+
+
+def test_rows_that_repeat_another_are_merged_and_counted():
+    found = measure("batch_size,steps\n8,500\n8,500\n16,300\n")
+    assert len(found.table) == 2
+    assert found.warnings == ("1 rows repeat another row exactly and were merged",)
+
+
+@pytest.mark.parametrize("column", ["", "trial", "replicate"])
+def test_rows_that_disagree_about_one_study_trial_or_replicate_are_refused(column):
+    name, cell = (f",{column}", ",0") if column else ("", "")
+    with pytest.raises(InputError, match=r"rows 1, 2 below the header disagree.*batch_size 8"):
+        measure(f"batch_size,steps{name}\n8,500{cell}\n8,600{cell}\n")
+
+
+def test_the_evaluation_interval_comes_from_the_column_or_the_call():
+    text = "batch_size,steps,eval_interval\n8,500,10\n16,300,\n"
+    interval = measure(text).table.eval_interval
+    assert interval[0] == 10
+    assert np.isnan(interval[1])
+    assert list(measure(text, eval_interval=16).table.eval_interval) == [16, 16]
