@@ -1,0 +1,123 @@
+"""``sparsefit fit``: what a table of steps-to-result says about K* = c1/B + c2."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from sparsefit.errors import InputError
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+@click.command(name="fit")
+@click.argument("table")
+@click.option("--by", help="Columns that split the rows into groups, like model,sparsity.")
+@click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
+@click.option("--steps-column", help="Column of steps-to-result, where its name does not tell.")
+@click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows.")
+@click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
+@click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
+@click.option("--csv", "csv_path", help="Write one row a group as CSV; - for stdout.")
+@click.option("--plot", "plot_path", help="Write a figure: .png, .pdf or .svg.")
+def command(
+    table: str,
+    by: str | None,
+    batch_column: str | None,
+    steps_column: str | None,
+    eval_interval: float | None,
+    confidence: float,
+    json_path: str | None,
+    csv_path: str | None,
+    plot_path: str | None,
+) -> None:
+    """Fit steps-to-result K* = c1/B + c2 to TABLE and say what the data determine.
+
+    TABLE is a CSV (also gzip) or Parquet file with a batch size and a steps column, or - for standard input:
+    a row a study, or with a column 'trial' a row a trial. docs/file-formats.md says how it is read.
+
+    \b
+    Example:
+        sparsefit fit examples/cbs_pretraining.csv
+        sparsefit fit examples/cbs_pretraining.csv --json fit.json --plot fit.png
+        cat examples/cbs_pretraining.csv | sparsefit fit - --csv -
+    """
+    check_outputs(json_path, csv_path, plot_path)
+
+    from sparsefit.fitting.fit_table import fit
+
+    result = fit(
+        table,
+        by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
+        batch_column=batch_column,
+        steps_column=steps_column,
+        eval_interval=eval_interval,
+        confidence=confidence,
+    )
+    if "-" not in (json_path, csv_path):
+        from rich.console import Console
+
+        from sparsefit.report.decomposition_table import show
+        from sparsefit.report.tables import render
+
+        show(Console(), render(result))
+    if json_path is not None or csv_path is not None:
+        from sparsefit.report.fit_file import as_csv, as_json
+
+        if json_path is not None:
+            write(json_path, as_json(result).encode())
+        if csv_path is not None:
+            write(csv_path, as_csv(result).encode())
+    if plot_path is not None:
+        from sparsefit.report.figures.fit import draw
+
+        write(plot_path, draw(result, Path(plot_path).suffix.lower()[1:]))
+
+
+def check_outputs(json_path: str | None, csv_path: str | None, plot_path: str | None) -> None:
+    """Refuse outputs that cannot be written before anything is fitted."""
+    if json_path == csv_path == "-":
+        raise InputError("--json and --csv: both are -; standard output can take one of them")
+    if plot_path is not None and Path(plot_path).suffix.lower() not in FIGURES:
+        raise InputError(f"--plot: got {plot_path!r}, allowed is a name that ends in {', '.join(FIGURES)}")
+    for option, path in (("--json", json_path), ("--csv", csv_path), ("--plot", plot_path)):
+        if path is None or path == "-":
+            continue
+        target = Path(path)
+        folder = target.absolute().parent
+        if target.is_dir():
+            raise InputError(f"{option}: {path} is a directory; give a file name")
+        if not folder.is_dir():
+            raise InputError(f"{option}: the folder {folder} does not exist; make it first")
+        try:
+            if target.exists() and not target.is_file():
+                target.open("ab").close()
+            else:
+                tempfile.NamedTemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise InputError(f"{option}: {path} cannot be written: {error.strerror}") from error
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file whole or not at all; ``-`` is standard output."""
+    if path == "-":
+        click.echo(content, nl=False)
+        return
+    target = Path(path)
+    try:
+        if (
+            target.exists() and not target.is_file()
+        ):  # a pipe or a device has no name to put another file under
+            target.write_bytes(content)
+            return
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(content)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Figures, drawn without a display; matplotlib is imported when one is asked for."""
