@@ -1,30 +1,46 @@
-"""``sparsefit collect``: tables from the file of a sweep."""
+"""``sparsefit collect``: tables from the file of a sweep, or from folders of others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sparsefit.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command(name="collect")
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option("-o", "--out", default="-", show_default=True, help="CSV file, .parquet file, or - for stdout.")
 @click.option("--trials", is_flag=True, help="One row a trial instead of one a study.")
-def command(sweep: Path, out: str, trials: bool) -> None:
+@click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="Folders of the release: steps of a whole trial."
+)
+def command(sweep: Path, out: str, trials: bool, goal_error: float | None, max_steps: int | None) -> None:
     """Write the steps-to-result of a sweep as a table.
 
     One row for each batch size and sparsity: the fewest steps in which a trial reached the goal, how the
     trials ended, the winning trial and its metaparameters. Works while the sweep runs.
+
+    A directory is read as folders of Shallue et al. or of the paper's release, with one row a trial.
 
     \b
     Example:
         sparsefit collect w2.db -o results.csv
         sparsefit collect w2.db --trials -o trials.parquet
         sparsefit fit results.csv
+        sparsefit collect batch_science/mnist --goal-error 0.02 -o shallue.csv
     """
+    if sweep.is_dir():
+        from sparsefit.fitting.layouts import Goal, read_folder
+
+        write(read_folder(sweep, Goal(error=goal_error, max_steps=max_steps)), out, "trials")
+        return
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.tables import steps_table, trials_table
 
@@ -32,6 +48,16 @@ def command(sweep: Path, out: str, trials: bool) -> None:
         table = trials_table(store) if trials else steps_table(store)
     if table.empty:
         raise InputError(f"{sweep} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
+    write(table, out, "trials" if trials else "studies")
+    unfinished = 0 if trials else int(table["unfinished"].sum())
+    if unfinished:
+        click.echo(
+            f"{unfinished} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True
+        )
+
+
+def write(table: pd.DataFrame, out: str, rows: str) -> None:
+    """Write a table as CSV or Parquet and say on the error stream how many rows it has."""
     try:
         if out.endswith(".parquet"):
             table.to_parquet(out, index=False)
@@ -44,9 +70,4 @@ def command(sweep: Path, out: str, trials: bool) -> None:
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
     if out != "-":
-        click.echo(f"{out}: {len(table)} {'trials' if trials else 'studies'}", err=True)
-    unfinished = 0 if trials else int(table["unfinished"].sum())
-    if unfinished:
-        click.echo(
-            f"{unfinished} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True
-        )
+        click.echo(f"{out}: {len(table)} {rows}", err=True)

@@ -11,7 +11,15 @@ from torch.nn.functional import cross_entropy
 
 
 class Network(Protocol):
-    """A model as a trial needs it."""
+    """A model as a trial needs it.
+
+    Attributes
+    ----------
+    micro_batch : int
+        Examples to run at once: what is fastest.
+    """
+
+    micro_batch: int
 
     def parameters(self) -> Sequence[nn.Parameter]:
         """Return the parameters; an `optimizer.Optimizer` then owns their memory and their gradients."""
@@ -41,6 +49,8 @@ class TorchNetwork:
         Maps images ``(n, C, H, W)`` to logits ``(n, classes)``. In training mode for gradients, in evaluation
         mode for goal checks.
     """
+
+    micro_batch = 128
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module.train()

@@ -23,9 +23,6 @@ from sparsefit.experiment.network import Network
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.records import End, TrialEnd
 
-MICRO_BATCH = 128
-"""Examples whose activations are held at once."""
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -56,7 +53,6 @@ def train(
     budget: Budget,
     *,
     curves: bool = False,
-    micro_batch: int = MICRO_BATCH,
 ) -> TrialEnd:
     """Train until the goal is met, the loss is not finite, or the limit.
 
@@ -73,8 +69,6 @@ def train(
     budget : Budget
     curves : bool
         Evaluate the whole validation set at every check and keep the curve.
-    micro_batch : int
-        Examples run at once.
 
     Raises
     ------
@@ -90,7 +84,7 @@ def train(
     while step < budget.limit:
         step += 1
         batch = torch.from_numpy(next(batches))
-        loss = accumulate_gradient(network, optimizer, images, labels, batch, micro_batch)
+        loss = accumulate_gradient(network, optimizer, images, labels, batch)
         samples += len(batch)
         if not math.isfinite(loss):
             if step == 1:
@@ -125,11 +119,11 @@ def train(
 
 
 def accumulate_gradient(
-    network: Network, optimizer: Optimizer, images: Tensor, labels: Tensor, batch: Tensor, micro_batch: int
+    network: Network, optimizer: Optimizer, images: Tensor, labels: Tensor, batch: Tensor
 ) -> float:
     """Leave the gradient of the batch's mean loss in the optimizer and return that loss."""
     optimizer.zero_grad()
     loss = 0.0
-    for indices in batch.split(micro_batch):
+    for indices in batch.split(network.micro_batch):
         loss += network.add_gradient(images[indices], labels[indices], len(batch))
     return loss

@@ -149,8 +149,9 @@ def test_micro_batches_give_the_steps_of_one_batch():
     for micro_batch in (256, 64, 10):
         model = linear()
         network, optimizer, images, labels, check = problem(model)
+        network.micro_batch = micro_batch
         batches = ExampleOrder(300).batches(256)
-        train(network, optimizer, images, labels, batches, check, Budget(4, 24, 24), micro_batch=micro_batch)
+        train(network, optimizer, images, labels, batches, check, Budget(4, 24, 24))
         weights.append(model[1].weight.detach().clone())
     for other in weights[1:]:
         # 24 updates, each a float32 sum over 256 examples in another order.
