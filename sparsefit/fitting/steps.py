@@ -161,9 +161,10 @@ def refuse_ambiguous(table: pd.DataFrame, name: str) -> None:
     found = sorted(set(AMBIGUOUS) & set(table[name]))
     if found:
         raise InputError(
-            f"column {name!r}: got {found[0]!r}, which in Shallue et al.'s files says how a trial ended, "
-            "not whether it reached the goal; read their folders, which hold the curves, with "
-            "sparsefit.fitting.layouts.read_folder, or write 'reached' and 'not_reached' if that is meant"
+            f"column {name!r}: got {found[0]!r}, which in Shallue et al.'s files says how a trial ended, not "
+            "whether it reached the goal; read their folders, which hold the curves "
+            "(sparsefit.fitting.layouts.read_folder): sparsefit collect DIRECTORY --goal-error ERROR; "
+            "or write 'reached' and 'not_reached' if that is meant"
         )
 
 
