@@ -69,7 +69,7 @@ LAYOUTS = ["contiguous", "channels_last", "sliced", "transposed", "misaligned"]
 
 
 # A forced instruction set means a repetition of the tests: fewer draws do.
-EXAMPLES = 12 if os.environ.get("SPARSEFIT_FORCE_ISA") else 120
+EXAMPLES = 12 if os.environ.get("SPARSEFIT_FORCE_ISA") else 60
 
 
 @settings(
