@@ -1,0 +1,176 @@
+"""The fit of one group, and of groups beside each other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.fit import fit_curve, fit_groups
+from sparsefit.fitting.intervals import scan
+from sparsefit.fitting.likelihood import Rows
+
+B = 2.0 ** np.arange(1, 15)
+
+
+def steps(c1=20_000.0, c2=150.0, noise=0.05, seed=0, size=B):
+    return (c1 / size + c2) * np.exp(noise * np.random.default_rng(seed).standard_normal(len(size)))
+
+
+def test_a_curve_without_noise_is_recovered():
+    fit = fit_curve(B, steps(noise=0))
+    assert fit.c1.value == pytest.approx(20_000, rel=1e-7)  # the noise floor of the likelihood is 1e-9
+    assert fit.c2.value == pytest.approx(150, rel=1e-7)
+
+
+def test_interval_ends_lie_where_the_profile_of_a_dense_grid_says():
+    k = np.log(steps())
+    fit = fit_curve(B, np.exp(k))
+    theta = np.linspace(np.log(60), np.log(300), 20_001)
+    shape = np.logaddexp(theta[:, None] - np.log(B), 0.0)
+    level = (k - shape).mean(axis=1, keepdims=True)
+    ssr = ((k - shape - level) ** 2).sum(axis=1)
+    t = 2.1788128296634177  # Student's t, 97.5 %, 12 degrees of freedom
+    inside = theta[ssr <= ssr.min() * (1 + t**2 / 12)]
+    assert np.log(fit.critical_batch_size.low) == pytest.approx(inside[0], abs=1e-3)  # grid step 8e-5
+    assert np.log(fit.critical_batch_size.high) == pytest.approx(inside[-1], abs=1e-3)
+
+
+def test_prediction_band_holds_the_curve_and_closes_on_the_interval_of_c2():
+    fit = fit_curve(B, steps())
+    at = fit.predict([1e9])
+    assert at.steps[0] == pytest.approx(fit.c2.value, rel=1e-5)  # c1/B is 2e-5 of c2 there
+    assert at.low[0] == pytest.approx(fit.c2.low, rel=1e-3)  # extremes on 65 points without a parabola
+    assert at.high[0] == pytest.approx(fit.c2.high, rel=1e-3)
+
+
+def test_batch_sizes_far_below_c1_over_c2_give_a_lower_limit():
+    fit = fit_curve(B[:8], steps(c1=2.0**11 * 150, size=B[:8]))
+    assert fit.critical_batch_size.value is None
+    assert fit.critical_batch_size.high is None
+    assert fit.critical_batch_size.low > 256
+    assert fit.c1.value == pytest.approx(2.0**11 * 150, rel=0.1)
+    assert fit.c2.value is None
+    assert fit.verdict == "undetermined"
+    assert "add batch sizes past" in fit.verdict_reason
+
+
+def test_batch_sizes_far_above_c1_over_c2_give_an_upper_limit():
+    fit = fit_curve(B[5:], steps(c1=8 * 150.0, size=B[5:]))
+    assert fit.critical_batch_size.value is None
+    assert fit.critical_batch_size.low is None
+    assert fit.critical_batch_size.high < 64
+    assert fit.c1.value is None
+    assert fit.c2.value == pytest.approx(150, rel=0.1)
+
+
+def test_two_rows_determine_nothing_and_say_so():
+    fit = fit_curve([2, 4], [10, 8])
+    assert fit.c1.value is None
+    assert fit.verdict == "undetermined"
+    assert np.isnan(fit.predict([3]).low[0])
+
+
+def test_the_evaluation_grid_does_not_bias_c2():
+    k = np.array([steps(seed=seed) for seed in range(12)])
+    upper = np.ceil(k / 16) * 16
+    with np.errstate(divide="ignore"):
+        rows = Rows(np.tile(np.log(B), (12, 1)), np.log(upper - 16), np.log(upper), np.ones_like(k))
+    found = scan(rows, 0.95).level - np.log(150)
+    assert abs(np.mean(found)) < 0.03  # raw steps are 5.6 % high; twelve curves have an s.e. of 0.6 %
+
+
+def test_censored_studies_keep_the_linear_regime():
+    k, lost = steps(noise=0.02), np.arange(14) < 2
+    fit = fit_curve(B, np.where(lost, 3000.0, k), censored=lost)
+    assert fit.n_censored == 2
+    assert fit.c1.low < 20_000 < fit.c1.high
+    assert np.all(fit.residuals[:2] >= np.log(3000) - np.log(20_000 / B[:2] + 150) - 0.2)
+
+
+def test_replicates_reveal_a_wrong_curve():
+    size = np.repeat(B, 3)
+    rng = np.random.default_rng(1)
+    knee = ((20_000 / size) ** 4 + 150.0**4) ** 0.25 * np.exp(0.02 * rng.standard_normal(len(size)))
+    fit = fit_curve(size, knee)
+    assert fit.lack_of_fit.p_value < 1e-6
+    assert fit.verdict == "rejected"
+
+
+def test_lack_of_fit_equals_the_anova_of_statsmodels():
+    import statsmodels.api as sm
+
+    size = np.repeat(B, 2)
+    k = steps(size=size)
+    fit = fit_curve(size, k)
+    groups = np.eye(14)[np.repeat(np.arange(14), 2)]
+    error = sm.OLS(np.log(k), groups).fit().ssr
+    f = ((fit.residuals**2).sum() - error) / 12 / (error / 14)
+    assert fit.lack_of_fit.f == pytest.approx(f, rel=1e-6)
+
+
+def test_a_shift_of_the_whole_curve_shares_c1_over_c2_and_another_does_not():
+    dense = ({"model": "m", "sparsity": 0.0}, B, steps(seed=1), None, None)
+    moved = ({"model": "m", "sparsity": 0.9}, B, 3 * steps(seed=2), None, None)
+    bent = ({"model": "m", "sparsity": 0.5}, B, steps(c1=60_000, seed=3), None, None)
+    _, ratios = fit_groups([dense, moved, bent])
+    assert [ratio.shared.verdict for ratio in ratios] == ["consistent", "rejected"]
+    assert ratios[0].c1.low < 3 < ratios[0].c1.high
+    assert ratios[0].c2.low < 3 < ratios[0].c2.high
+    assert ratios[1].critical_batch_size.low < 3 < ratios[1].critical_batch_size.high
+
+
+def test_groups_that_differ_in_more_than_sparsity_are_not_compared():
+    first = ({"model": "a", "sparsity": 0.0}, B, steps(), None, None)
+    second = ({"model": "b", "sparsity": 0.9}, B, steps(), None, None)
+    assert fit_groups([first, second])[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (([1, 2, 0], [3, 2, 1]), "batch_size: got 0.0 in row 2"),
+        (([1, 2, 4], [3, np.nan, 1]), "steps: got nan in row 1"),
+        (([1, 2, 4], [3, -2, 1]), "steps: got -2.0 in row 1"),
+        (([2, 2], [3, 4]), "got 1 batch size"),
+        (([1, 2], [3]), "got shapes"),
+    ],
+)
+def test_bad_numbers_are_named(arguments, said):
+    with pytest.raises(InputError, match=said):
+        fit_curve(*arguments)
+
+
+def test_all_rows_censored_is_refused():
+    with pytest.raises(InputError, match="no study reached the goal"):
+        fit_curve([1, 2], [10, 10], censored=[True, True])
+
+
+tables = st.lists(
+    st.tuples(st.integers(0, 20), st.floats(1.0, 1e7)), min_size=2, max_size=12, unique_by=lambda row: row[0]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables)
+def test_any_positive_table_gives_a_result_with_ordered_ends(table):
+    power, k = zip(*table, strict=True)
+    fit = fit_curve(2.0 ** np.array(power), k)
+    for estimate in (fit.c1, fit.c2, fit.critical_batch_size):
+        if estimate.value is not None:
+            assert estimate.low is None or estimate.low <= estimate.value * (1 + 1e-9)
+            assert estimate.high is None or estimate.high >= estimate.value * (1 - 1e-9)
+    fit.to_dict()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-3, 1e6), st.floats(1e-2, 1e4), st.permutations(range(14)))
+def test_units_and_order_of_rows_do_not_matter(unit, pace, order):
+    k = steps()
+    fit, other = fit_curve(B, k), fit_curve(unit * B[list(order)], pace * k[list(order)])
+    assert other.c1.value == pytest.approx(
+        unit * pace * fit.c1.value, rel=1e-6
+    )  # roots stop at 1e-11 in logs
+    assert other.c2.value == pytest.approx(pace * fit.c2.value, rel=1e-6)
+    assert other.critical_batch_size.low == pytest.approx(unit * fit.critical_batch_size.low, rel=1e-5)
+    assert other.verdict == fit.verdict
