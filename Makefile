@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint bench sanitize clean
+.PHONY: demo test lint bench clean
 
 .venv/installed: pyproject.toml setup.py constraints.txt $(CORE_SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

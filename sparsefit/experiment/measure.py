@@ -196,7 +196,7 @@ class Repetition:
                 progress(f"step {step} of {choices.steps}")
                 before = objective.flatten(network)
             batch = torch.from_numpy(next(batches))
-            loss = accumulate_gradient(trained, optimizer, images, labels, batch, objective.block)
+            loss = accumulate_gradient(trained, optimizer, images, labels, batch)
             if not np.isfinite(loss):
                 raise InputError(
                     f"training diverged at step {step} (sparsity {sparsity:g}, seed {self.seed}): "
