@@ -25,7 +25,7 @@ class Claim:
     Attributes
     ----------
     name : str
-        One of the keys of `sparsefit.fitting.validation.STATEMENTS`.
+        One of the keys of `sparsefit.fitting.claims.CATALOGUE`.
     statement : str
         The claim in words.
     verdict : {"holds", "fails", "cannot tell"}
@@ -105,7 +105,7 @@ class ValidationResult:
     Attributes
     ----------
     claims : tuple of Claim
-        In the order of `sparsefit.fitting.validation.STATEMENTS`, within each in the order of the groups.
+        In the order of `sparsefit.fitting.claims.CATALOGUE`, within each in the order of the groups.
         A claim that the table cannot speak to is there once, as "cannot tell".
     critical_batch_sizes : tuple of CriticalBatchSize
     fit : FitResult

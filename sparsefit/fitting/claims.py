@@ -1,0 +1,134 @@
+"""The claims in words, each with its number and its test; docs/math.md derives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.verdict import MARGIN, SOFTER
+
+LEAST_POWER = 0.5
+"""Chance of rejecting a knee of sharpness 0.7, below which a curve that is not rejected proves nothing."""
+
+NO_SMALLER = 0.8
+"""A critical batch size of this share of another one, or more, counts as no smaller."""
+
+WIDEST = 2.0
+"""Factor to each side by which an interval may reach, for what it holds to count as agreement."""
+
+PAPER_SPARSITY, PAPER_RANGE = 0.9, (1.5, 4.5)
+"""Range of K* sparse over dense at this sparsity over all workloads of the paper (Figure 12)."""
+
+UNKNOWN = Estimate(None, None, None)
+
+
+class Description(NamedTuple):
+    """What a claim says, what its number is, and how the number is judged."""
+
+    statement: str
+    label: str
+    test: str
+
+
+CATALOGUE: dict[str, Description] = {
+    "hyperbola": Description(
+        "K* = c1/B + c2 describes the steps, and no alternative does it better",
+        "AICc of the best alternative less that of the curve",
+        f"Fails at -{MARGIN:.0f} or less. Holds otherwise, if a knee of sharpness {SOFTER} would fail in at "
+        f"least {LEAST_POWER:.0%} of cases. p: F test of the third parameter, doubled for two alternatives.",
+    ),
+    "lack_of_fit": Description(
+        "The curve misses the means of replicates by no more than their scatter allows",
+        "F of lack of fit over pure error",
+        f"F test; fails under p = {LEVEL:g}.",
+    ),
+    "scaling_prediction": Description(
+        "2^r times the batch size takes K*/2^r + (1 - 2^-r) c2 steps, also where it was not fitted",
+        "share of held-out rows inside their 95 % prediction interval",
+        f"Chow's F test of the rows held out against those fitted; fails under p = {LEVEL:g}. Holds "
+        f"otherwise, if the intervals reach less than a factor {WIDEST:g} to each side.",
+    ),
+    "regimes": Description(
+        "Linear scaling, then diminishing returns, then maximal data parallelism",
+        "batch size at which linear scaling ends, 0.2 c1/c2",
+        "Holds if measured batch sizes lie in each regime even at the ends of the interval of c1/c2. Fails "
+        "if the slope of log K in the linear or the flat regime lies outside what the regime allows.",
+    ),
+    "shared_shape": Description(
+        "Sparsity multiplies the whole curve by one factor: c1/c2 is shared with the dense network",
+        "c1/c2, sparse over dense",
+        f"Likelihood-ratio test of a shared c1/c2 on the scale of F; fails under p = {LEVEL:g}. Holds "
+        f"otherwise, if the interval of the ratio reaches less than a factor {WIDEST:g} to each side.",
+    ),
+    "sparse_over_dense": Description(
+        f"Sparse training takes more steps at every batch size: {PAPER_RANGE[0]:g} to {PAPER_RANGE[1]:g} "
+        f"times as many at sparsity {PAPER_SPARSITY:g}, more than 1 at others",
+        "K* sparse over dense, geometric mean over batch sizes",
+        "Fails if the interval at some batch size, widened for their number, lies outside the range. Holds "
+        "otherwise, if the interval of the mean lies inside.",
+    ),
+    "critical_batch_size_sparse": Description(
+        "The critical batch size of the sparse network is no smaller than that of the dense one",
+        "c1/c2, sparse over dense",
+        f"Fails if the interval lies below 1, holds if it lies above {NO_SMALLER:g}.",
+    ),
+    "critical_batch_size_momentum": Description(
+        "The critical batch size is larger with momentum than without",
+        "c1/c2, with momentum over without",
+        "Fails if the interval lies below 1, holds if it lies above 1.",
+    ),
+    "c1_ratio": Description(
+        "ΔLβ predicts the ratio of c1, sparse over dense",
+        "predicted ratio of c1 over the fitted one",
+        "Fails if the interval excludes 1, holds if it includes 1 and reaches less than a factor "
+        f"{WIDEST:g} to each side.",
+    ),
+    "learning_rate_grows": Description(
+        "The best learning rate grows with the batch size",
+        "slope of its logarithm on that of the batch size",
+        "Student's t interval of the slope: fails if it lies below 0, holds if it lies above.",
+    ),
+    "learning_rate_inside": Description(
+        "The best learning rate lies inside the search range, not at its edge",
+        "share of batch sizes for which it does",
+        "Fails if one lies within 5 % of an end of the range of learning rates tried, on the log scale.",
+    ),
+    "learning_rate_range": Description(
+        "The range of learning rates that reach the goal is narrower in the sparse network",
+        "decades, sparse less dense, mean over batch sizes",
+        "Student's t interval over batch sizes: fails if it lies above 0, holds if it lies below.",
+    ),
+}
+"""Every claim, in the order of the page."""
+
+
+def claim(
+    name: str,
+    verdict: Judgement,
+    reason: str,
+    number: Estimate = UNKNOWN,
+    *,
+    group: Mapping[str, Any] | None = None,
+    reference: Mapping[str, Any] | None = None,
+    p_value: float | None = None,
+    details: Iterable[Mapping[str, Any]] = (),
+) -> Claim:
+    """Return a claim of the catalogue with its verdict."""
+    words = CATALOGUE[name]
+    return Claim(
+        name=name,
+        statement=words.statement,
+        verdict=verdict,
+        value=number.value,
+        low=number.low,
+        high=number.high,
+        label=words.label,
+        test=words.test,
+        reason=reason,
+        group=dict(group or {}),
+        reference=reference,
+        p_value=p_value,
+        details=tuple(details),
+    )

@@ -1,0 +1,181 @@
+"""Claims about one curve: its shape, its replicates, and the three regimes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import fdtrc, stdtrit
+
+from sparsefit.fitting.claims import LEAST_POWER, UNKNOWN, claim
+from sparsefit.fitting.curves import Array
+from sparsefit.fitting.fit import OVERHEAD, fit_curve
+from sparsefit.fitting.results import CurveFit, LackOfFit
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.verdict import (
+    GRID_UNITS,
+    LEAST_BATCH_SIZES,
+    MARGIN,
+    SOFTER,
+    best_rival,
+    describe,
+    rejection_power,
+)
+
+
+def hyperbola(fit: CurveFit) -> Claim:
+    """Judge c1/B + c2 against c1/B^a + c2 and the smooth knee, which are the curve at a = 1 and p = 1.
+
+    It fails under the limit of `sparsefit.fitting.verdict.judge`. It holds if it does not, and if the data
+    could have told: a softer knee would have been rejected in at least half of all cases.
+    """
+    rival, margin = best_rival(fit.models)
+    grid = plateau_units(fit)
+    reached = fit.batch_size[np.isfinite(fit.upper)]
+    power = rejection_power(np.log(reached), fit.log_c1 - fit.log_c2, fit.rms_log_residual)
+    verdict: Judgement = "cannot tell"
+    if rival is None or margin is None:
+        reason = "There are too few rows to compare the curve with its alternatives."
+    elif grid is not None and grid < GRID_UNITS:
+        reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
+    elif margin <= -MARGIN:
+        verdict = "fails"
+        reason = f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {MARGIN:.0f})."
+    elif fit.critical_batch_size.value is None:
+        reason = f"The batch sizes do not straddle the knee. {fit.verdict_reason}"
+    elif len(np.unique(fit.batch_size)) < LEAST_BATCH_SIZES:
+        reason = f"Fewer than {LEAST_BATCH_SIZES} batch sizes cannot tell the curve from its alternatives."
+    elif power is not None and power < LEAST_POWER:
+        reason = (
+            f"No alternative is better by {MARGIN:.0f} AICc, but at this noise a softer knee (p = {SOFTER}) "
+            f"would be found in {power:.0%} of cases only; measure replicates or more batch sizes."
+        )
+    else:
+        verdict = "holds"
+        found = f"{-margin:.1f} AICc better" if margin < 0 else f"{margin:.1f} AICc worse"
+        reason = f"{describe(rival)} comes closest: {found}, where {MARGIN:.0f} better is the limit."
+    return claim(
+        "hyperbola",
+        verdict,
+        reason,
+        Estimate(margin, None, None),
+        group=fit.group,
+        p_value=None if rival is None else gain_chance(fit, rival.log_likelihood),
+        details=(model.to_dict() for model in fit.models),
+    )
+
+
+def gain_chance(fit: CurveFit, log_likelihood: float) -> float | None:
+    """Return the chance of so large a gain by the third parameter of the better of two alternatives."""
+    own = next(model for model in fit.models if model.name == "hyperbola").log_likelihood
+    count = fit.n_points - fit.n_censored
+    if count <= 3:
+        return None
+    gain = max(log_likelihood - own, 0.0)
+    f = (count - 3) * float(np.expm1(min(2 * gain / count, 700.0)))
+    return min(2 * float(fdtrc(1, count - 3, f)), 1.0)
+
+
+def plateau_units(fit: CurveFit) -> float | None:
+    """Return how many evaluation intervals the plateau holds; None where rows are exact."""
+    bounded = np.isfinite(fit.upper)
+    interval = float((fit.upper - fit.lower)[bounded].max())
+    return float(np.exp(fit.log_c2)) / interval if interval > 0 else None
+
+
+def reached_rows(fit: CurveFit) -> tuple[Array, Array]:
+    """Return batch size and steps of the rows that reached the goal, intervals by their middle."""
+    reached = np.isfinite(fit.upper)
+    return fit.batch_size[reached], (fit.lower + fit.upper)[reached] / 2
+
+
+def lack_of_fit(fit: CurveFit) -> Claim:
+    """Judge the curve against the scatter of replicates (pure error).
+
+    Rows on an evaluation grid count by the middle of their interval, and a batch size at which some replicate
+    missed the goal is left out whole: its mean is not known.
+    """
+    size, steps = reached_rows(fit)
+    lost = np.isin(size, fit.batch_size[~np.isfinite(fit.upper)])
+    size, steps = size[~lost], steps[~lost]
+    test: LackOfFit | None = None
+    if 2 < len(np.unique(size)) < len(size):
+        test = fit.lack_of_fit or fit_curve(size, steps, confidence=fit.confidence).lack_of_fit
+    if test is None:
+        reason = "There are no replicates; measure each batch size more than once, with other seeds."
+        return claim("lack_of_fit", "cannot tell", reason, group=fit.group)
+    return claim(
+        "lack_of_fit",
+        "fails" if test.p_value < LEVEL else "holds",
+        f"F = {test.f:.2f} (degrees of freedom {test.df_lack}, {test.df_error}), p = {test.p_value:.2g}.",
+        Estimate(test.f, None, None),
+        group=fit.group,
+        p_value=test.p_value,
+    )
+
+
+def regimes(fit: CurveFit) -> Claim:
+    """Judge that all three regimes are there: batch sizes surely in each, and the slopes they must have.
+
+    In linear scaling log K falls against log B with a slope from -1 to -1/1.2, on the plateau from
+    -(1 - 1/1.2) to 0. The slopes come from the rows of the regime alone, not from the curve.
+    """
+    missing = [name.replace("_", " ") for name, regime in fit.regimes.items() if not regime.covered]
+    linear, flat = slopes(fit)
+    steep = 1 / (1 + OVERHEAD)
+    critical = fit.critical_batch_size
+    verdict: Judgement = "cannot tell"
+    if critical.value is None:
+        reason = f"The regimes cannot be located. {fit.verdict_reason}"
+    elif linear.low is not None and linear.low > -steep:
+        verdict = "fails"
+        reason = (
+            f"In linear scaling log K falls by {-linear.low:.2f} per log B at most, not {steep:.2f} to 1."
+        )
+    elif flat.high is not None and flat.high < steep - 1:
+        verdict = "fails"
+        reason = (
+            f"On the plateau log K falls by {-flat.high:.2f} per log B or more, not 0 to {1 - steep:.2f}."
+        )
+    elif missing:
+        reason = f"No measured batch size lies in {' nor in '.join(missing)} for sure; measure there too."
+    else:
+        verdict = "holds"
+        reason = "Measured batch sizes lie in all three for sure, and slopes contradict none."
+    if critical.value is not None:
+        begins, plateau = OVERHEAD * critical.value, critical.value / OVERHEAD
+        reason += f" Diminishing returns begin at B = {begins:.4g}, the plateau at {plateau:.4g}."
+    ends = (critical.value, critical.low, critical.high)
+    rows = []
+    for (name, regime), slope in zip(fit.regimes.items(), (linear, UNKNOWN, flat), strict=True):
+        found = {f"slope_{end}": value for end, value in slope.to_dict().items()}
+        rows.append({"regime": name, **regime.to_dict(), **found})
+    return claim(
+        "regimes",
+        verdict,
+        reason,
+        Estimate(*(None if end is None else OVERHEAD * end for end in ends)),
+        group=fit.group,
+        details=rows,
+    )
+
+
+def slopes(fit: CurveFit) -> tuple[Estimate, Estimate]:
+    """Return the slope of log K on log B in the linear and in the flat regime, with intervals.
+
+    Least squares over the rows of the regime; its error is that of the fit's scatter, since the rows are few.
+    """
+    size, steps = reached_rows(fit)
+    x, y = np.log(size), np.log(steps)
+    critical = fit.critical_batch_size
+    free = len(size) - 2
+    if critical.low is None or critical.high is None or free < 1:
+        return UNKNOWN, UNKNOWN
+    reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * fit.rms_log_residual
+    found = []
+    for inside in (size <= OVERHEAD * critical.low, size >= critical.high / OVERHEAD):
+        away = x[inside] - x[inside].mean() if inside.any() else x[inside]
+        spread = float((away**2).sum())
+        slope = float((away * y[inside]).sum()) / spread if spread > 0 else 0.0
+        half = reach / float(np.sqrt(spread)) if spread > 0 else 0.0
+        found.append(Estimate(slope, slope - half, slope + half) if spread > 0 else UNKNOWN)
+    return found[0], found[1]
