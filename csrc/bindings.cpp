@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "bindings_blocked.h"
+#include "bindings_device.h"
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "packed.h"
@@ -84,4 +85,5 @@ PYBIND11_MODULE(_core, m) {
     m.def("backward_weight", &backward_weight, "conv"_a, "input"_a, "grad_output"_a, "pattern"_a,
           "grad_values"_a, "grad_bias"_a, "threads"_a, Unlocked());
     bind_blocked(m);
+    bind_device(m);
 }

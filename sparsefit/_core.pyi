@@ -55,6 +55,15 @@ def isa() -> str:
 def fma_peak(seconds: float = 0.2) -> float:
     """Return the GFLOP/s of multiply-adds on registers alone, of one thread, with the set in use."""
 
+def cuda_architectures() -> list[str]:
+    """Code for GPUs in this build, as "sm_90" or "compute_100" (PTX); empty if it was built without CUDA."""
+
+def cuda_devices() -> list[str]:
+    """Describe the GPUs that the CUDA driver shows; sparsefit.errors.CudaError says why there are none."""
+
+def cuda_unavailable() -> str:
+    """Return why no tensor on a GPU can be used, or an empty string if it can."""
+
 def pack(mask: NDArray[np.bool_], groups: int) -> NDArray[np.int32]:
     """Make the pattern of a mask of shape (C_out, C_in / groups, kh, kw)."""
 

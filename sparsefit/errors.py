@@ -15,6 +15,10 @@ class MissingCoreError(SparsefitError, ImportError):
     """The compiled core ``sparsefit._core`` is absent or was built for something else."""
 
 
+class CudaError(SparsefitError, RuntimeError):
+    """A CUDA call failed, or this build has no CUDA; the message names the kernel or the call."""
+
+
 class MissingDependencyError(SparsefitError, ImportError):
     """A feature needs an optional package that is not installed.
 

@@ -45,6 +45,7 @@ def command() -> None:
             version = "not installed"
         click.echo(f"{package:<13} {version}")
     click.echo(f"core          {describe_core()}")
+    click.echo(f"cuda          {describe_cuda()}")
 
 
 def describe_core() -> str:
@@ -54,3 +55,17 @@ def describe_core() -> str:
     except ImportError as error:
         return f"not available: {error}"
     return f"instruction set {_core.isa()}; usable here: {', '.join(_core.isas())}"
+
+
+def describe_cuda() -> str:
+    """Say what the core has for GPUs, and which ones it finds."""
+    try:
+        from sparsefit import _core
+    except ImportError:
+        return "not available: no core"
+    missing = _core.cuda_unavailable()
+    if not _core.cuda_architectures():
+        return f"not available: {missing}"
+    return f"kernels for {', '.join(_core.cuda_architectures())}; " + (
+        f"not usable here: {missing}" if missing else f"devices: {'; '.join(_core.cuda_devices())}"
+    )
