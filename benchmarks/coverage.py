@@ -68,7 +68,7 @@ def simulate(scenario: Scenario, curves: int, seed: int) -> Rows:
         upper, lower = np.where(late, np.inf, upper), np.where(late, budget, lower)
     with np.errstate(divide="ignore"):
         x = np.broadcast_to(np.log(size), steps.shape)
-        return Rows(x, np.log(lower), np.log(upper), np.ones_like(steps))
+        return Rows(x, np.log(lower), np.log(upper), np.ones_like(steps), np.zeros(curves))
 
 
 def fit(scenario: Scenario, curves: int, seed: int) -> Scan:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sparsefit.errors import InputError
 from sparsefit.fitting.curves import Array, linear_share, log_steps
 from sparsefit.fitting.intervals import Scan, scan
-from sparsefit.fitting.likelihood import Rows, make_level, truncated_mean
+from sparsefit.fitting.likelihood import make_level, pool, truncated_mean
 from sparsefit.fitting.models import compare_models
 from sparsefit.fitting.ratios import compare_to_dense
 from sparsefit.fitting.results import CurveFit, Estimate, Ratio, Regime, Region
@@ -82,7 +82,7 @@ def fit_curve(
         raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
     with np.errstate(divide="ignore"):
         x, low, high = np.log(size), np.log(lower), np.log(upper)
-    rows = Rows(x[None], low[None], high[None], np.ones((1, len(x))))
+    rows = pool(x, low, high)
     level = make_level(rows)
     found = scan(rows, confidence, level)
     theta, log_c2 = float(found.theta[0]), float(found.level[0])

@@ -37,13 +37,16 @@ class Rows:
     log_batch_size, lower, upper : ndarray, shape (C, N)
         Logarithms; (lower, upper] holds log K, with -inf and inf allowed.
     weight : ndarray, shape (C, N)
-        1, or 0 for padding.
+        How many measurements a row stands for, 0 for padding.
+    within : ndarray, shape (C,)
+        Sum of squares of exact log K about the means that stand for them, see `pool`.
     """
 
     log_batch_size: Array
     lower: Array
     upper: Array
     weight: Array
+    within: Array
 
     @property
     def exact(self) -> bool:
@@ -55,9 +58,35 @@ class Rows:
         """Rows of each curve that are not mere lower bounds, shape (C,)."""
         return np.asarray((self.weight * np.isfinite(self.upper)).sum(axis=1))
 
-    def repeat(self, times: int) -> Rows:
-        """Return each curve ``times`` times in a row."""
-        return Rows(*(np.repeat(a, times, axis=0) for a in vars(self).values()))
+
+def pool(log_batch_size: Array, lower: Array, upper: Array) -> Rows:
+    """Return the rows of one curve with equal ones merged; no likelihood changes by it.
+
+    Parameters
+    ----------
+    log_batch_size, lower, upper : ndarray, shape (N,)
+        One measurement each. Exact values of one batch size become their mean, whose scatter goes to
+        ``within``: a normal likelihood knows them by these two numbers. Intervals and bounds merge where
+        they are the same.
+    """
+    exact = lower == upper
+    ends = (
+        np.where(exact, np.inf, lower),
+        np.where(exact, -np.inf, upper),
+    )  # no interval runs from inf to -inf
+    keys = np.stack([log_batch_size, *ends])
+    order = np.lexsort(keys[::-1])
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = np.any(keys[:, order[1:]] != keys[:, order[:-1]], axis=0)
+    place = np.empty(len(order), dtype=int)
+    place[order] = np.cumsum(fresh) - 1
+    x, low, high = keys[:, order[fresh]]
+    weight = np.bincount(place).astype(float)
+    y = np.where(exact, upper, 0.0)
+    mean = np.bincount(place, y) / weight
+    low, high = (np.where(low == np.inf, mean, end) for end in (low, high))
+    within = float(((y - mean[place])[exact] ** 2).sum())
+    return Rows(x[None], low[None], high[None], weight[None], np.array([within]))
 
 
 class Profile(NamedTuple):
@@ -79,6 +108,7 @@ class ExactLevel:
     def __init__(self, rows: Rows) -> None:
         self.weight = rows.weight[:, None, :]
         self.count = rows.weight.sum(axis=1)
+        self.within = rows.within[:, None]
         self.y = np.where(rows.weight > 0, rows.upper, 0.0)[:, None, :]
 
     def _residual(self, offset: Array) -> tuple[Array, Array]:
@@ -89,7 +119,7 @@ class ExactLevel:
     def profile(self, offset: Array) -> Profile:
         """Return the best objective, level and maximum-likelihood noise for offsets of shape (C, P, N)."""
         residual, level = self._residual(offset)
-        ssr = (self.weight * residual**2).sum(axis=-1)
+        ssr = (self.weight * residual**2).sum(axis=-1) + self.within
         return Profile(ssr, level, np.sqrt(ssr / self.count[:, None]))
 
     def score(self, offset: Array, slope: Array) -> Array:
@@ -127,6 +157,7 @@ class CensoredLevel:
         keep = rows.weight > 0
         self.weight = rows.weight[:, None, :]
         self.count = rows.informative
+        self.within = rows.within[:, None]
         lower = np.where(keep, rows.lower, 0.0)
         upper = np.where(keep, rows.upper, 0.0)
         self.exact = (lower == upper)[:, None, :]
@@ -156,15 +187,16 @@ class CensoredLevel:
             exact = [np.log(t) - 0.5 * zu**2 - HALF_LOG_2PI, zu, 1 / t - zu * u]
             exact += [-np.ones_like(zu), u, -1 / t**2 - u**2]
             row = [np.where(self.exact, e, r) for e, r in zip(exact, row, strict=True)]
-        sums = [(self.weight * r).sum(axis=-1) for r in row]
-        return (*sums, self.weight * row[1])
+        log_l, g1, g2, h11, h12, h22 = ((self.weight * r).sum(axis=-1) for r in row)
+        log_l, g2 = log_l - 0.5 * tau**2 * self.within, g2 - tau * self.within
+        return log_l, g1, g2, h11, h12, h22 - self.within, self.weight * row[1]
 
     def _maximise(self, offset: Array, fixed_level: Array | None = None) -> tuple[Array, Array, Array]:
         """Return log L, level and τ at the maximum, over τ alone where the level is fixed."""
         raw = self.guess - offset
         count = self.weight.sum(axis=-1)
         level = (self.weight * raw).sum(axis=-1) / count if fixed_level is None else fixed_level
-        spread = np.sqrt((self.weight * (raw - level[..., None]) ** 2).sum(axis=-1) / count)
+        spread = np.sqrt(((self.weight * (raw - level[..., None]) ** 2).sum(axis=-1) + self.within) / count)
         tau = 1 / np.clip(spread, 10 / SHARPEST, None)
         log_l, g1, g2, h11, h12, h22, _ = self._terms(offset, level, tau)
         for _ in range(100):

@@ -10,7 +10,7 @@ from scipy.special import fdtrc
 
 from sparsefit.fitting.curves import Array, softplus
 from sparsefit.fitting.intervals import coarse_grid
-from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level
+from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level, pool
 from sparsefit.fitting.models import aicc
 from sparsefit.fitting.results import CurveFit, Estimate, Ratio, SharedShape, Verdict
 from sparsefit.fitting.search import find_minimum
@@ -140,5 +140,4 @@ def shared_shape(fit: CurveFit, twin: CurveFit) -> SharedShape:
 def as_rows(fit: CurveFit) -> Rows:
     """Return the rows of a fit, as the likelihood takes them."""
     with np.errstate(divide="ignore"):
-        x, low, high = (np.log(values)[None] for values in (fit.batch_size, fit.lower, fit.upper))
-    return Rows(x, low, high, np.ones_like(x))
+        return pool(*(np.log(values) for values in (fit.batch_size, fit.lower, fit.upper)))

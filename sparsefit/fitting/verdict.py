@@ -21,6 +21,9 @@ GRID_UNITS = 3.0
 SOFTER = 0.7
 """Sharpness of the smooth knee that the power of the verdict is stated for."""
 
+LEAST_POWER, LOW_POWER = 0.1, 0.5
+"""Chance to catch that knee: below the first the data cannot judge, below the second the reason says so."""
+
 
 def judge(
     models: Sequence[ModelFit],
@@ -44,7 +47,8 @@ def judge(
         c2 over the evaluation interval.
     lack_of_fit : LackOfFit or None
     power : float or None
-        Chance that a knee of sharpness 0.7 would be rejected; stated with a consistent verdict.
+        Chance that a knee of sharpness 0.7 would be rejected; under 10 % nothing is decided, under 50 % the
+        reason says it.
     """
     if grid_units is not None and grid_units < GRID_UNITS:
         return "undetermined", (
@@ -72,9 +76,18 @@ def judge(
         return "undetermined", (
             f"{describe(rival)} fits better by {-margin:.1f} AICc, short of the limit of {MARGIN:.0f}."
         )
+    missed = (
+        ""
+        if power is None
+        else f"a softer knee (p = {SOFTER}) would be rejected in {power:.0%} of cases only"
+    )
+    if power is not None and power < LEAST_POWER:
+        return "undetermined", (
+            f"No alternative fits better, but {missed} at this noise; measure more batch sizes or replicates."
+        )
     said = f"No alternative fits better: {describe(rival, 'a')} comes closest, {margin:.1f} AICc behind."
-    if power is not None and power < 0.5:
-        said += f" At this noise a softer knee (p = {SOFTER}) would be rejected in {power:.0%} of cases only."
+    if power is not None and power < LOW_POWER:
+        said += f" At this noise {missed}."
     return "consistent", said
 
 
@@ -118,11 +131,12 @@ def rejection_power(log_batch_size: Array, theta: float, noise: float) -> float 
     n = len(log_batch_size)
     if n < 6 or not noise > 0:
         return None
-    knee = softplus(SOFTER * (theta - log_batch_size)) / SOFTER
+    x, count = np.unique(log_batch_size, return_counts=True)
+    knee = softplus(SOFTER * (theta - x)) / SOFTER
     shifts = theta + np.linspace(-6.0, 6.0, 601)
-    residual = knee - softplus(shifts[:, None] - log_batch_size)
-    residual -= residual.mean(axis=1, keepdims=True)
-    noncentrality = float((residual**2).sum(axis=1).min()) / noise**2
+    residual = knee - softplus(shifts[:, None] - x)
+    residual -= (residual @ count)[:, None] / n
+    noncentrality = float((residual**2 @ count).min()) / noise**2
 
     def penalty(q: int) -> float:
         return 2 * q + 2 * q * (q + 1) / (n - q - 1)

@@ -75,7 +75,7 @@ def test_the_evaluation_grid_does_not_bias_c2():
     k = np.array([steps(seed=seed) for seed in range(12)])
     upper = np.ceil(k / 16) * 16
     with np.errstate(divide="ignore"):
-        rows = Rows(np.tile(np.log(B), (12, 1)), np.log(upper - 16), np.log(upper), np.ones_like(k))
+        rows = Rows(np.tile(np.log(B), (12, 1)), np.log(upper - 16), np.log(upper), np.ones_like(k), np.zeros(12))
     found = scan(rows, 0.95).level - np.log(150)
     assert abs(np.mean(found)) < 0.03  # raw steps are 5.6 % high; twelve curves have an s.e. of 0.6 %
 
