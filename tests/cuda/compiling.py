@@ -1,0 +1,49 @@
+"""Compiles C++ and CUDA sources for tests, once per state of the sources, whichever process asks first."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / "build" / "tests"
+CXX = os.environ.get("CXX", "g++")
+EMULATED = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-g1", "-Icsrc"]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
+
+def compiled(command: list[str], output: str) -> tuple[Path, str]:
+    """Run ``command -o output`` in the root of the repository; return the path and what the compiler printed.
+
+    The result is kept under build/tests/ until a source of the core or the command changes.
+    """
+    key = hashlib.sha256("\0".join(command).encode())
+    for path in sorted((ROOT / "csrc").rglob("*.*")):
+        key.update(path.name.encode() + path.read_bytes())
+    folder = CACHE / f"{output}-{key.hexdigest()[:20]}"
+    target, log = folder / output, folder / "log.txt"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{output}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not log.exists():
+            for old in CACHE.glob(f"{output}-*"):
+                shutil.rmtree(old)
+            folder.mkdir()
+            result = subprocess.run(
+                [*command, "-o", str(target)], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
+            log.write_text(result.stdout + result.stderr)
+    return target, log.read_text()
+
+
+def nvcc() -> str:
+    """Return the path of nvcc; without one, the test that asks is skipped."""
+    found = shutil.which("nvcc", path=f"{home}/bin" if (home := os.environ.get("CUDA_HOME")) else None)
+    if found is None:
+        pytest.skip("no nvcc in CUDA_HOME/bin or on the PATH")
+    return found
