@@ -8,15 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.claims import CATALOGUE, claim
 from sparsefit.fitting.claims_curve import hyperbola, lack_of_fit, regimes
+from sparsefit.fitting.claims_decomposition import c1_ratio
+from sparsefit.fitting.claims_momentum import critical_batch_size_momentum
+from sparsefit.fitting.claims_scaling import scaling_prediction
+from sparsefit.fitting.claims_search import (
+    Search,
+    learning_rate_grows,
+    learning_rate_inside,
+    learning_rate_range,
+)
+from sparsefit.fitting.claims_sparsity import critical_batch_size_sparse, shared_shape, sparse_over_dense
+from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.critical_batch_sizes import OVERHEAD, critical_batch_sizes
 from sparsefit.fitting.decomposition import Decomposition
 from sparsefit.fitting.fit_table import fit
 from sparsefit.fitting.reading import as_text, read_table
+from sparsefit.fitting.results import FitResult
 from sparsefit.fitting.validation_records import Claim, ValidationResult
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NO_TWIN = "No group has a sparsity above 0 and a dense group that agrees in all else."
 
 
 def validate(
@@ -63,20 +78,19 @@ def validate(
         about = {"path": source.path, "sha256": source.sha256}
     else:
         cells = as_text(table)
+    columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     found = fit(
         cells,
-        by=by,
+        by=columns.by,
         batch_column=batch_column,
         steps_column=steps_column,
         eval_interval=eval_interval,
         confidence=confidence,
     )
     found = replace(found, input={**found.input, **about})
-    claims: list[Claim] = []
-    for judge in (hyperbola, lack_of_fit, regimes):
-        claims += [judge(curve) for curve in found.fits]
+    search = Search(cells, columns)
     return ValidationResult(
-        claims=tuple(claims),
+        claims=tuple(judge(found, search, decompositions)),
         critical_batch_sizes=tuple(
             size
             for curve in found.fits
@@ -86,3 +100,34 @@ def validate(
         confidence=confidence,
         decompositions=tuple(decomposition.workload for decomposition in decompositions),
     )
+
+
+def judge(found: FitResult, search: Search, decompositions: Sequence[Decomposition]) -> list[Claim]:
+    """Return every claim of the catalogue, in its order."""
+    fits, ratios = found.fits, found.ratios
+    groups = [fit.group for fit in fits]
+    confidence = found.confidence
+    made: dict[str, list[Claim]] = {
+        "hyperbola": [hyperbola(fit) for fit in fits],
+        "lack_of_fit": [lack_of_fit(fit) for fit in fits],
+        "scaling_prediction": [scaling_prediction(fit) for fit in fits],
+        "regimes": [regimes(fit) for fit in fits],
+        "shared_shape": [shared_shape(ratio) for ratio in ratios],
+        "sparse_over_dense": [sparse_over_dense(ratio, fits) for ratio in ratios],
+        "critical_batch_size_sparse": [critical_batch_size_sparse(ratio) for ratio in ratios],
+        "critical_batch_size_momentum": critical_batch_size_momentum(fits),
+        "c1_ratio": c1_ratio(ratios, decompositions),
+        "learning_rate_grows": [learning_rate_grows(search, group, confidence) for group in groups],
+        "learning_rate_inside": [learning_rate_inside(search, group) for group in groups],
+        "learning_rate_range": [learning_rate_range(search, ratio, confidence) for ratio in ratios],
+    }
+    missing = {
+        "critical_batch_size_momentum": "No two groups differ only in whether the optimizer has momentum.",
+        "c1_ratio": "No sparse group has a decomposition of its workload and sparsity; measure one with: "
+        "sparsefit decompose --save",
+    }
+    return [
+        entry
+        for name in CATALOGUE
+        for entry in made[name] or [claim(name, "cannot tell", missing.get(name, NO_TWIN))]
+    ]

@@ -1,0 +1,92 @@
+"""The claim that larger batch sizes can be predicted from smaller ones: K*/2^r + (1 - 2^-r) c2."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtrc, stdtrit
+
+from sparsefit.fitting.claims import WIDEST, claim
+from sparsefit.fitting.claims_curve import plateau_units, reached_rows
+from sparsefit.fitting.curves import Array
+from sparsefit.fitting.fit import fit_curve
+from sparsefit.fitting.likelihood import RESOLUTION
+from sparsefit.fitting.results import CurveFit
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.validation_records import LEVEL, Claim
+from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES
+
+
+def scaling_prediction(fit: CurveFit) -> Claim:
+    """Fit part of the batch sizes, predict the rest, and score the errors against their intervals.
+
+    The largest third is held out; where the others do not reach the knee, so that c2 is open, every second
+    batch size between the first and the last is. Rows on an evaluation grid count by the middle of their
+    interval; rows that missed the goal are left out.
+    """
+    size, steps = reached_rows(fit)
+    distinct = np.unique(size)
+    grid = plateau_units(fit)
+    if grid is not None and grid < GRID_UNITS:
+        reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
+        return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
+    if len(distinct) < LEAST_BATCH_SIZES:
+        reason = f"{len(distinct)} batch sizes are too few to hold some out; measure {LEAST_BATCH_SIZES}."
+        return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
+    choices = {
+        f"the {len(distinct) // 3} largest batch sizes": distinct[-(len(distinct) // 3) :],
+        "every second batch size": distinct[1:-1:2],
+    }
+    for name, held in choices.items():
+        out = np.isin(size, held)
+        half = fit_curve(size[~out], steps[~out], confidence=fit.confidence)
+        if half.critical_batch_size.value is not None:
+            return score(fit, half, size, steps, out, name)
+    reason = "c1/c2 is not determined by part of the batch sizes; measure more of them on both sides of it."
+    return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
+
+
+def score(
+    fit: CurveFit, half: CurveFit, size: Array, steps: Array, out: NDArray[np.bool_], name: str
+) -> Claim:
+    """Return the claim from the fit of the rows that were kept."""
+    kept, held = int((~out).sum()), int(out.sum())
+    whole = fit_curve(size, steps, confidence=fit.confidence)
+    own = max(half.rms_log_residual**2 * (kept - 2), kept * RESOLUTION**2)
+    both = max(whole.rms_log_residual**2 * (kept + held - 2), own)
+    chance = float(fdtrc(held, kept - 2, (both - own) / held / (own / (kept - 2))))
+    curve = half.predict(size[out])
+    scatter = float(stdtrit(kept - 2, (1 + fit.confidence) / 2)) * half.rms_log_residual
+    low = np.exp(np.log(curve.steps) - np.hypot(np.log(curve.steps / curve.low), scatter))
+    high = np.exp(np.log(curve.steps) + np.hypot(np.log(curve.high / curve.steps), scatter))
+    inside = (low <= steps[out]) & (steps[out] <= high)
+    reach = float(np.sqrt(high / low).max())
+    errors = np.abs(np.log(steps[out] / curve.steps))
+    said = (
+        f"Fitted without {name}, the curve predicts {inside.sum()} of {held} rows held out within its "
+        f"intervals; the error is {np.expm1(errors.max()):.0%} at most, the intervals reach a factor "
+        f"{reach:.3g} to each side; p = {chance:.2g}."
+    )
+    base = np.unique(size[~out])
+    rows = []
+    for i, at in enumerate(size[out]):
+        start = base[max(int(np.searchsorted(base, at)) - 1, 0)]
+        rows.append(
+            {
+                "batch_size": float(at),
+                "doublings": float(np.log2(at / start)),
+                "steps": float(steps[out][i]),
+                "predicted": float(curve.steps[i]),
+                "low": float(low[i]),
+                "high": float(high[i]),
+            }
+        )
+    return claim(
+        "scaling_prediction",
+        "fails" if chance < LEVEL else "holds" if reach < WIDEST else "cannot tell",
+        said,
+        Estimate(float(inside.mean()), None, None),
+        group=fit.group,
+        p_value=chance,
+        details=rows,
+    )

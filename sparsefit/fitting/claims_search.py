@@ -1,0 +1,182 @@
+"""Claims about the search: the best learning rate over batch sizes, and the range of those that succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from sparsefit.fitting.claims import claim
+from sparsefit.fitting.columns import Columns, normalise
+from sparsefit.fitting.curves import Array
+from sparsefit.fitting.results import Ratio
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.steps import identity, positive, statuses
+from sparsefit.fitting.validation_records import Claim, Judgement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEARNING_RATE = ("learning_rate", "lr", "eta", "initial_learning_rate")
+EDGE = 0.05
+"""Share of the range of learning rates, on the log scale, that counts as its edge at each end."""
+
+NEEDS_TRIALS = "The table has no row a trial; write one with: sparsefit collect SWEEP --trials"
+NEEDS_RATES = "The table has no column of learning rates (learning_rate, lr)."
+
+
+class Search:
+    """The trials of a table, or its best ones: batch size, status, steps and learning rate.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As read, all text.
+    columns : Columns
+    """
+
+    def __init__(self, cells: pd.DataFrame, columns: Columns) -> None:
+        import pandas as pd
+
+        self.by = list(columns.by)
+        self.trial = columns.optional.get("trial")
+        taken = {columns.batch_size, columns.steps, *columns.optional.values()}
+        rates = [name for name in cells.columns if normalise(name) in LEARNING_RATE and name not in taken]
+        self.rate = rates[0] if rates else None
+        steps = pd.to_numeric(cells[columns.steps], errors="coerce").to_numpy(float)
+        frame = pd.DataFrame({f"by {name}": identity(cells[name]) for name in columns.by}, index=cells.index)
+        frame["batch_size"] = positive(cells, columns.batch_size)
+        frame["status"] = statuses(cells, columns, steps)
+        frame["steps"] = steps
+        frame["trial"] = cells[self.trial] if self.trial else ""
+        frame["rate"] = positive(cells, self.rate, empty=True) if self.rate else np.nan
+        self.table = frame[frame["rate"].notna()]
+
+    def of(self, group: Mapping[str, Any]) -> pd.DataFrame:
+        """Return the rows of one group."""
+        found = self.table
+        for name in self.by:
+            found = found[found[f"by {name}"] == group[name]]
+        return found
+
+    def best(self, group: Mapping[str, Any]) -> pd.DataFrame:
+        """Return the row with the fewest steps for each batch size that reached the goal."""
+        found = self.of(group)
+        found = found[found["status"] == "reached"].sort_values(["batch_size", "steps"], kind="stable")
+        return found.drop_duplicates("batch_size")
+
+
+def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: float) -> Claim:
+    """Judge the slope of the best learning rate over batch sizes; a row a study with its winner will do."""
+    name = "learning_rate_grows"
+    if search.rate is None:
+        return claim(name, "cannot tell", NEEDS_RATES, group=group)
+    best = search.best(group)
+    if len(best) < 3:
+        reason = f"Learning rates of {len(best)} batch sizes that reached the goal are known; 3 are needed."
+        return claim(name, "cannot tell", reason, group=group)
+    x, y = np.log(best["batch_size"].to_numpy()), np.log(best["rate"].to_numpy())
+    away = x - x.mean()
+    spread = float((away**2).sum())
+    slope = float((away * y).sum()) / spread
+    free = len(x) - 2
+    error = np.sqrt(float(((y - y.mean() - slope * away) ** 2).sum()) / free / spread)
+    found = interval(slope, float(error), free, confidence)
+    first, last = best.iloc[0], best.iloc[-1]
+    reason = (
+        f"From {first['rate']:.3g} at B = {first['batch_size']:g} to {last['rate']:.3g} at "
+        f"B = {last['batch_size']:g}: as B^{slope:.2f}, {found.low:.2f} to {found.high:.2f}."
+    )
+    rows = [
+        {"batch_size": size, "learning_rate": rate, "steps": steps}
+        for size, rate, steps in best[["batch_size", "rate", "steps"]].itertuples(index=False)
+    ]
+    return claim(name, sign_of(found), reason, found, group=group, details=rows)
+
+
+def learning_rate_inside(search: Search, group: Mapping[str, Any]) -> Claim:
+    """Judge that no best learning rate lies at an end of the range of those tried in the group."""
+    name = "learning_rate_inside"
+    if search.trial is None or search.rate is None:
+        reason = NEEDS_TRIALS if search.trial is None else NEEDS_RATES
+        return claim(name, "cannot tell", reason, group=group)
+    tried, best = search.of(group)["rate"], search.best(group)
+    low, high = float(tried.min()), float(tried.max())
+    if best.empty or not low < high:
+        reason = "No trial reached the goal, or all have one learning rate."
+        return claim(name, "cannot tell", reason, group=group)
+    place = np.log(best["rate"].to_numpy() / low) / np.log(high / low)
+    inside = (place >= EDGE) & (place <= 1 - EDGE)
+    reason = f"{inside.sum()} of {len(best)} lie inside {low:.3g} to {high:.3g}"
+    if not inside.all():
+        at = ", ".join(f"{size:g}" for size in best["batch_size"].to_numpy()[~inside])
+        reason += f"; at the edge for B = {at}: search a wider range"
+    rows = [
+        {"batch_size": size, "learning_rate": rate, "position": float(share), "inside": bool(ok)}
+        for size, rate, share, ok in zip(best["batch_size"], best["rate"], place, inside, strict=True)
+    ]
+    number = Estimate(float(inside.mean()), None, None)
+    return claim(name, "holds" if inside.all() else "fails", f"{reason}.", number, group=group, details=rows)
+
+
+def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Claim:
+    """Judge how many decades of learning rates reach the goal, sparse against dense.
+
+    At each batch size the trials that both groups have are compared. A batch size with a capped trial is left
+    out: whether that trial would have reached the goal is not known.
+    """
+    name, ends = "learning_rate_range", (ratio.group, ratio.reference)
+    if search.trial is None or search.rate is None:
+        reason = NEEDS_TRIALS if search.trial is None else NEEDS_RATES
+        return claim(name, "cannot tell", reason, group=ends[0], reference=ends[1])
+    sparse, dense = (search.of(group) for group in ends)
+    both = sparse.merge(dense, on=["batch_size", "trial"], suffixes=("_sparse", "_dense"))
+    rows: list[dict[str, Any]] = []
+    capped = 0
+    for size, trials in both.groupby("batch_size"):
+        if (trials[["status_sparse", "status_dense"]] == "capped").to_numpy().any():
+            capped += 1
+            continue
+        widths = [
+            decades(trials.loc[trials[f"status_{side}"] == "reached", f"rate_{side}"].to_numpy(float))
+            for side in ("sparse", "dense")
+        ]
+        if any(widths):
+            rows.append({"batch_size": size, "decades": widths[0], "decades_dense": widths[1]})
+    if len(rows) < 2:
+        reason = f"{len(rows)} batch sizes can be compared, where 2 are needed"
+        if capped:
+            reason += f"; {capped} have trials that were capped: sweep with --no-cap"
+        return claim(name, "cannot tell", f"{reason}.", group=ends[0], reference=ends[1], details=rows)
+    change = np.array([row["decades"] - row["decades_dense"] for row in rows])
+    free = len(change) - 1
+    found = interval(float(change.mean()), float(change.std(ddof=1) / np.sqrt(len(change))), free, confidence)
+    wide = [float(np.mean([row[key] for row in rows])) for key in ("decades_dense", "decades")]
+    reason = (
+        f"From {wide[0]:.2f} decades (dense) to {wide[1]:.2f} on average over {len(rows)} batch sizes: "
+        f"{found.value:+.2f}, {found.low:+.2f} to {found.high:+.2f}."
+    )
+    verdict = sign_of(
+        Estimate(*(None if end is None else -end for end in (found.value, found.high, found.low)))
+    )
+    return claim(name, verdict, reason, found, group=ends[0], reference=ends[1], details=rows)
+
+
+def decades(rates: Array) -> float:
+    """Return the width of the range of some learning rates in powers of ten, 0 for fewer than two."""
+    return float(np.log10(rates.max() / rates.min())) if len(rates) else 0.0
+
+
+def interval(value: float, error: float, free: int, confidence: float) -> Estimate:
+    """Return Student's t interval."""
+    half = float(stdtrit(free, (1 + confidence) / 2)) * error
+    return Estimate(value, value - half, value + half)
+
+
+def sign_of(found: Estimate) -> Judgement:
+    """Return whether an interval lies above 0."""
+    if found.low is not None and found.low > 0:
+        return "holds"
+    return "fails" if found.high is not None and found.high < 0 else "cannot tell"
