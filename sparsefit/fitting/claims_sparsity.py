@@ -30,7 +30,8 @@ def shared_shape(ratio: Ratio) -> Claim:
         reason = f"c1/c2 may differ by more than a factor {WIDEST:g} and not be seen; measure more."
     else:
         verdict = "holds"
-        reason = f"A shared c1/c2 is not contradicted at {100 * LEVEL:g} % (F = {test.f:.2f}, p = {test.p_value:.2g})."
+        found_f = f"F = {test.f:.2f}, p = {test.p_value:.2g}"
+        reason = f"A shared c1/c2 is not contradicted at the level {LEVEL:g} ({found_f})."
     return claim(
         "shared_shape",
         verdict,
