@@ -61,6 +61,20 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return result
 
 
+def runtime_folder(nvcc: str) -> str:
+    """Return where the static CUDA runtime is; nvcc may be a wrapper script, so ask it what it would run."""
+    dryrun = run([nvcc, "--dryrun", "-c", "any.cu"]).stderr
+    folders = re.findall(r'-L"?([^"\s]+)', dryrun)
+    folders += [str(Path(top) / "lib") for top in re.findall(r"^#\$ TOP=(.*)", dryrun, re.MULTILINE)]
+    for folder in folders:
+        if (Path(folder) / "libcudart_static.a").exists():
+            return folder
+    raise SystemExit(
+        f"no libcudart_static.a in {', '.join(folders)}: install the CUDA runtime of this nvcc, or set "
+        "SPARSEFIT_CUDA=0 to build without kernels for GPUs"
+    )
+
+
 class BuildCore(build_ext):
     """Compiles ``csrc/cuda/*.cu`` with nvcc and links them, with a static CUDA runtime, into the core."""
 
@@ -78,10 +92,10 @@ class BuildCore(build_ext):
         flags = [f"-gencode=arch=compute_{re.sub('^sm_|^compute_', '', name)},code={name}" for name in code]
         flags += ["-std=c++17", "-O3", "-Icsrc", f'-DSPARSEFIT_CUDA_CODE="{";".join(code)}"']
         flags += ["-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
-        folder = Path(self.build_temp) / "cuda"
-        folder.mkdir(parents=True, exist_ok=True)
+        build = Path(self.build_temp) / "cuda"
+        build.mkdir(parents=True, exist_ok=True)
         sources = sorted(Path("csrc/cuda").glob("*.cu"))
-        objects = [folder / f"{source.stem}.o" for source in sources]
+        objects = [build / f"{source.stem}.o" for source in sources]
         print(f"nvcc for {', '.join(code)}: {', '.join(source.name for source in sources)}", flush=True)
         commands = [
             [nvcc, *flags, "-c", str(source), "-o", str(target)]
@@ -89,14 +103,10 @@ class BuildCore(build_ext):
         ]
         with ThreadPoolExecutor(JOBS) as pool:
             list(pool.map(run, commands))
-        # nvcc may be a wrapper script; what it would run says where its libraries are.
-        dryrun = run([nvcc, "--dryrun", "-c", str(sources[0])])
-        libraries = re.search(r"LIBRARIES=(.*)", dryrun.stderr)
-        folders = re.findall(r'-L"?([^"\s]+)', libraries.group(1)) if libraries else []
         ext.sources += ["csrc/bindings_cuda.cpp"] if Path("csrc/bindings_cuda.cpp").exists() else []
         ext.define_macros.append(("SPARSEFIT_CUDA", "1"))
         ext.extra_objects += [str(path) for path in objects]
-        ext.library_dirs += [path for path in folders if not path.endswith("stubs")]
+        ext.library_dirs.append(runtime_folder(nvcc))
         ext.libraries += ["cudart_static", "rt", "pthread", "dl"]
         # torch brings a CUDA runtime of its own, whose functions must not take the place of these.
         ext.extra_link_args.append("-Wl,--exclude-libs,ALL")
