@@ -1,4 +1,4 @@
-"""Sessions for maintainers: the newest and the lowest versions that the metadata allows."""
+"""Sessions for maintainers: newest and lowest versions that the metadata allows, and the sanitizers."""
 
 import nox
 
@@ -17,3 +17,9 @@ def mintest(session: nox.Session) -> None:
     """Run the tests of the fitting half with the lowest versions of its dependencies."""
     session.install("--resolution=lowest-direct", "-e", ".", "pytest", "hypothesis", "pytest-timeout")
     session.run("pytest", "tests/fitting", "tests/report", "tests/cli/test_fit.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def sanitize(session: nox.Session) -> None:
+    """Run the core and its kernel tests under the address, undefined-behaviour and thread sanitizers."""
+    session.run("make", "sanitize", external=True)

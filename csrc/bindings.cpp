@@ -9,6 +9,7 @@
 #include "bindings_device.h"
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
+#include "cpu/nonfinite.h"
 #include "packed.h"
 #include "params.h"
 
@@ -46,20 +47,24 @@ py::array_t<int32_t> pack_mask(py::array_t<bool, py::array::c_style | py::array:
 
 void forward(const Conv& conv, const Operand& input, Address values, Address bias, Address pattern,
              const Operand& output, int threads, bool relu) {
-    kernels().forward(conv, input, at<float>(values), at<float>(bias), Pattern(at<int32_t>(pattern)), output,
-                      relu, threads);
+    const Pattern p(at<int32_t>(pattern));
+    kernels().forward(conv, input, at<float>(values), at<float>(bias), p, output, relu, threads);
+    mend_forward(conv, input, at<float>(values), at<float>(bias), p, output, relu);
 }
 
 void backward_input(const Conv& conv, const Operand& grad_output, Address values, Address pattern,
                     const Operand& grad_input, int threads) {
-    kernels().backward_input(conv, grad_output, at<float>(values), Pattern(at<int32_t>(pattern)), grad_input,
-                             threads);
+    const Pattern p(at<int32_t>(pattern));
+    kernels().backward_input(conv, grad_output, at<float>(values), p, grad_input, threads);
+    mend_backward_input(conv, grad_output, at<float>(values), p, grad_input);
 }
 
 void backward_weight(const Conv& conv, const Operand& input, const Operand& grad_output, Address pattern,
                      Address grad_values, Address grad_bias, int threads) {
-    kernels().backward_weight(conv, input, grad_output, Pattern(at<int32_t>(pattern)), at<float>(grad_values),
-                              at<float>(grad_bias), threads);
+    const Pattern p(at<int32_t>(pattern));
+    kernels().backward_weight(conv, input, grad_output, p, at<float>(grad_values), at<float>(grad_bias),
+                              threads);
+    mend_backward_weight(conv, input, grad_output, p, at<float>(grad_values));
 }
 
 }  // namespace

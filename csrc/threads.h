@@ -2,33 +2,28 @@
 #pragma once
 #include <cstdint>
 #include <cstdlib>
-#include <exception>
 #include <new>
 
 namespace sparsefit {
 
-// Calls body(i) for i in [0, count) on at most `threads` threads; which thread runs which i is not fixed.
+// Calls task(body, i) for i in [0, count) on the caller and at most threads - 1
+// others; which thread runs which i is not fixed. The first exception ends the
+// loop and is thrown again here. A call from within a task, or while another
+// thread's loop has the pool, runs on the caller alone.
+using Task = void (*)(const void* body, int64_t i);
+void run_tasks(int64_t count, int threads, Task task, const void* body);
+
 template <class Body>
 void parallel_for(int64_t count, int threads, const Body& body) {
     if (threads <= 1 || count <= 1) {
         for (int64_t i = 0; i < count; ++i) body(i);
         return;
     }
-    // An exception must not leave a parallel region; the first one (out of memory) is thrown again after it.
-    std::exception_ptr failure;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int64_t i = 0; i < count; ++i) {
-        try {
-            body(i);
-        } catch (...) {
-#pragma omp critical
-            failure = std::current_exception();
-        }
-    }
-    if (failure) std::rethrow_exception(failure);
+    run_tasks(count, threads, [](const void* b, int64_t i) { (*static_cast<const Body*>(b))(i); }, &body);
 }
 
-// Memory that a thread keeps from call to call: fresh pages at each call cost more than a small layer.
+// Memory that a thread keeps from call to call: fresh pages at each call cost
+// more than a small layer.
 class Scratch {
   public:
     Scratch() = default;
@@ -36,7 +31,8 @@ class Scratch {
     Scratch& operator=(const Scratch&) = delete;
     ~Scratch() { std::free(data_); }
 
-    // Uninitialised floats, aligned to a page, valid until the next call on this object.
+    // Uninitialised floats, aligned to a page, valid until the next call on this
+    // object.
     float* floats(int64_t count) {
         if (count > size_) {
             std::free(data_);
@@ -55,7 +51,8 @@ class Scratch {
     int64_t size_ = 0;
 };
 
-// One scratch per thread and use; `use` tells apart the buffers that are alive at the same time.
+// One scratch per thread and use; `use` tells apart the buffers that are alive
+// at the same time.
 enum class Use { kInput, kOutput, kEntries, kCount };
 inline Scratch& scratch(Use use) {
     thread_local Scratch buffers[static_cast<int>(Use::kCount)];

@@ -9,8 +9,8 @@
 
 constexpr int kGroup = kTileVectors >= 20 ? 16 : kTileVectors >= 7 ? 4 : 2;
 
-// Kept weights per input channel below which the batch is sliced, and the most slices.
-constexpr int64_t kSliceWeights = 100, kMaxSlices = 16;
+constexpr int64_t kMaxSlices = 16;   // of the batch, each with a partial gradient of its own
+constexpr int64_t kSlicePixels = 8;  // fewer pixels do not pay for clearing and adding a partial gradient
 
 struct DotTile {
     const float *input, *grad;
@@ -106,10 +106,9 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
     const Stage grad_stage{grad.channels, 0, 1, 1, 0, 1, grad.width};
 
     // The order of every sum is fixed by the layer alone, so the bits are equal for any number of threads:
-    // tasks take either some output channels over the whole batch, or all of them over a slice of the batch.
-    // Slices need a partial gradient each, but stage each input once; channels do when staging is a small
-    // part of the work.
-    const bool sliced = staged_input && in.blocks > 1 && pattern.nnz < kSliceWeights * g.stage.channels;
+    // tasks take either all output channels over a slice of the batch, or some of them over the whole batch.
+    // Slices need a partial gradient each, but stage each input once.
+    const bool sliced = in.blocks > 1 && g.rows * grad.width >= kSlicePixels;
     const int64_t slices = sliced ? std::min(in.blocks, kMaxSlices) : 1;
     const int64_t parts = sliced ? 1 : std::min<int64_t>(threads, g.row_count);
     const std::vector<int64_t> part_rows = balanced_rows(g, parts);

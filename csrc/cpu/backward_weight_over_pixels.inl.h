@@ -1,6 +1,5 @@
 // Gradient to the kept weights for small batches: dot products along the lines of gather_over_pixels.inl.h.
-// The gradient is staged on the line of the output, with zeros between its rows. (So an infinite input also
-// reaches the other taps of its channel, as 0 * infinity.)
+// The gradient is staged on the line of the output, with zeros between its rows.
 
 template <int COUNT>
 void dot_over_pixels(const float* input, const float* grad, int64_t vectors, const Entry* entries,
@@ -8,7 +7,7 @@ void dot_over_pixels(const float* input, const float* grad, int64_t vectors, con
     constexpr int WIDE = kTileVectors >= 20 ? 4 : 1;
     Vec sums[COUNT];
     const float* in[COUNT];
-    for (int k = 0; k < COUNT; ++k) {
+    SPARSEFIT_UNROLL for (int k = 0; k < COUNT; ++k) {
         sums[k] = broadcast(0.0f);
         in[k] = input + entries[k].offset;
     }
@@ -18,7 +17,7 @@ void dot_over_pixels(const float* input, const float* grad, int64_t vectors, con
     for (; WIDE > 1 && v < vectors; ++v)
         dot_columns<COUNT, 1>(sums, in, grad + v * kLanes, kLanes, v * kLanes);
     Vec all[kLanes];
-    for (int k = 0; k < kLanes; ++k) all[k] = k < COUNT ? sums[k] : broadcast(0.0f);
+    SPARSEFIT_UNROLL for (int k = 0; k < kLanes; ++k) all[k] = k < COUNT ? sums[k] : broadcast(0.0f);
     store_first(grad_values, add(sums_of(all), load_first(grad_values, COUNT)), COUNT);
 }
 

@@ -117,24 +117,22 @@ void tile_over_pixels(const float* input, float* output, const Entry* entry, con
     constexpr int CHAINS = chains(VECTORS);
     Vec sums[CHAINS][VECTORS];
     const Vec start = broadcast(bias), zero = broadcast(0.0f);
-    for (int v = 0; v < VECTORS; ++v) {
-        sums[0][v] = opens ? start : load(output + v * kLanes);
-        for (int k = 1; k < CHAINS; ++k) sums[k][v] = zero;
-    }
+    SPARSEFIT_UNROLL for (int v = 0; v < VECTORS; ++v) sums[0][v] = opens ? start : load(output + v * kLanes);
+    SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int v = 0; v < VECTORS; ++v)
+        sums[k][v] = zero;
+    const auto add_entry = [&](Vec(&chain)[VECTORS], const Entry& e) {
+        const Vec weight = broadcast(e.value);
+        const float* in = input + e.offset;
+        SPARSEFIT_UNROLL for (int v = 0; v < VECTORS; ++v) chain[v] =
+            fma(weight, load(in + v * kLanes), chain[v]);
+    };
     for (; end - entry >= CHAINS; entry += CHAINS)
-        for (int k = 0; k < CHAINS; ++k) {
-            const Vec weight = broadcast(entry[k].value);
-            const float* in = input + entry[k].offset;
-            for (int v = 0; v < VECTORS; ++v) sums[k][v] = fma(weight, load(in + v * kLanes), sums[k][v]);
-        }
-    for (; CHAINS > 1 && entry < end; ++entry)
-        for (int v = 0; v < VECTORS; ++v)
-            sums[0][v] = fma(broadcast(entry->value), load(input + entry->offset + v * kLanes), sums[0][v]);
-    for (int v = 0; v < VECTORS; ++v) {
-        Vec total = sums[0][v];
-        for (int k = 1; k < CHAINS; ++k) total = add(total, sums[k][v]);
-        store(output + v * kLanes, rectify ? relu(total) : total);
-    }
+        SPARSEFIT_UNROLL for (int k = 0; k < CHAINS; ++k) add_entry(sums[k], entry[k]);
+    for (; CHAINS > 1 && entry < end; ++entry) add_entry(sums[0], *entry);
+    SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int v = 0; v < VECTORS; ++v)
+        sums[0][v] = add(sums[0][v], sums[k][v]);
+    SPARSEFIT_UNROLL for (int v = 0; v < VECTORS; ++v)
+        store(output + v * kLanes, rectify ? relu(sums[0][v]) : sums[0][v]);
 }
 
 using TileOverPixels = void (*)(const float*, float*, const Entry*, const Entry*, bool, float, bool);
