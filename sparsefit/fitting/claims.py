@@ -7,10 +7,7 @@ from typing import Any, NamedTuple
 
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
-from sparsefit.fitting.verdict import MARGIN, SOFTER
-
-LEAST_POWER = 0.5
-"""Chance of rejecting a knee of sharpness 0.7, below which a curve that is not rejected proves nothing."""
+from sparsefit.fitting.verdict import LOW_POWER, MARGIN, SOFTER
 
 NO_SMALLER = 0.8
 """A critical batch size of this share of another one, or more, counts as no smaller."""
@@ -37,7 +34,7 @@ CATALOGUE: dict[str, Description] = {
         "K* = c1/B + c2 describes the steps, and no alternative does it better",
         "AICc of the best alternative less that of the curve",
         f"Fails at -{MARGIN:.0f} or less. Holds otherwise, if a knee of sharpness {SOFTER} would fail in at "
-        f"least {LEAST_POWER:.0%} of cases. p: F test of the third parameter, doubled for two alternatives.",
+        f"least {LOW_POWER:.0%} of cases. p: F test of the third parameter, doubled for two alternatives.",
     ),
     "lack_of_fit": Description(
         "The curve misses the means of replicates by no more than their scatter allows",
@@ -46,7 +43,7 @@ CATALOGUE: dict[str, Description] = {
     ),
     "scaling_prediction": Description(
         "2^r times the batch size takes K*/2^r + (1 - 2^-r) c2 steps, also where it was not fitted",
-        "share of held-out rows inside their 95 % prediction interval",
+        "share of held-out rows inside their prediction interval",
         f"Chow's F test of the rows held out against those fitted; fails under p = {LEVEL:g}. Holds "
         f"otherwise, if the intervals reach less than a factor {WIDEST:g} to each side.",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import fdtrc, stdtrit
 
-from sparsefit.fitting.claims import LEAST_POWER, UNKNOWN, claim
+from sparsefit.fitting.claims import UNKNOWN, claim
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.fit import OVERHEAD, fit_curve
 from sparsefit.fitting.results import CurveFit, LackOfFit
@@ -14,6 +14,7 @@ from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
 from sparsefit.fitting.verdict import (
     GRID_UNITS,
     LEAST_BATCH_SIZES,
+    LOW_POWER,
     MARGIN,
     SOFTER,
     best_rival,
@@ -44,15 +45,14 @@ def hyperbola(fit: CurveFit) -> Claim:
         reason = f"The batch sizes do not straddle the knee. {fit.verdict_reason}"
     elif len(np.unique(fit.batch_size)) < LEAST_BATCH_SIZES:
         reason = f"Fewer than {LEAST_BATCH_SIZES} batch sizes cannot tell the curve from its alternatives."
-    elif power is not None and power < LEAST_POWER:
+    elif power is not None and power < LOW_POWER:
         reason = (
             f"No alternative is better by {MARGIN:.0f} AICc, but at this noise a softer knee (p = {SOFTER}) "
             f"would be found in {power:.0%} of cases only; measure replicates or more batch sizes."
         )
     else:
         verdict = "holds"
-        found = f"{-margin:.1f} AICc better" if margin < 0 else f"{margin:.1f} AICc worse"
-        reason = f"{describe(rival)} comes closest: {found}, where {MARGIN:.0f} better is the limit."
+        reason = f"{describe(rival)} comes closest; {MARGIN:.0f} AICc better is the limit."
     return claim(
         "hyperbola",
         verdict,

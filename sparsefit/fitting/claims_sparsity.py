@@ -83,7 +83,7 @@ def sparse_over_dense(ratio: Ratio, fits: Sequence[CurveFit]) -> Claim:
             off.append(size)
     known = [row for row in rows if row["value"] is not None]
     mean = mean_ratio(sparse, dense, [row["batch_size"] for row in known]) if known else UNKNOWN
-    text = f"{low:g} to {high:g}" if np.isfinite(high) else f"above {low:g}"
+    text = f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} to ∞"
     span = ""
     if len(known) > 1:
         first, last = known[0], known[-1]
@@ -93,10 +93,10 @@ def sparse_over_dense(ratio: Ratio, fits: Sequence[CurveFit]) -> Claim:
     if off:
         verdict = "fails"
         sizes = ", ".join(f"{size:g}" for size in off)
-        reason = f"At B = {sizes} the ratio lies outside {text} for sure.{span}"
+        reason = f"At B = {sizes} it lies outside {text} for sure.{span}"
     elif mean.low is not None and mean.high is not None and low < mean.low and mean.high < high:
         verdict = "holds"
-        reason = f"The ratio lies outside {text} at none of {len(rows)} batch sizes for sure.{span}"
+        reason = f"None of {len(rows)} batch sizes lies outside {text} for sure.{span}"
     else:
         reason = f"The interval of the mean reaches out of {text}.{span}"
     return claim(

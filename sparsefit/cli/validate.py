@@ -1,0 +1,144 @@
+"""``sparsefit validate``: whether Proposition 3.1 holds in a table, claim by claim."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SQLITE = b"SQLite format 3\0"
+
+
+@click.command(name="validate")
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@click.option(
+    "--decomposition",
+    "decompositions",
+    multiple=True,
+    help="Measured parts of c1 (sparsefit decompose --save); may be given for several workloads.",
+)
+@click.option("--by", help="Columns that split the rows into groups, like model,sparsity.")
+@click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
+@click.option("--steps-column", help="Column of steps-to-result, where its name does not tell.")
+@click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows.")
+@click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
+@click.option(
+    "--overhead",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Share of work over linear scaling at the critical batch size.",
+)
+@click.option("--linear-from", type=float, help="B0 from which linear scaling is drawn.  [default: smallest]")
+@click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a claim fails.")
+def command(
+    tables: tuple[str, ...],
+    decompositions: tuple[str, ...],
+    by: str | None,
+    batch_column: str | None,
+    steps_column: str | None,
+    eval_interval: float | None,
+    confidence: float,
+    overhead: float,
+    linear_from: float | None,
+    json_path: str | None,
+    strict: bool,
+) -> None:
+    """Judge every claim on K* = c1/B + c2 and on sparsity: holds, fails or cannot tell.
+
+    TABLE is what `sparsefit fit` reads, or a sweep (.db). Claims on the learning rate need a row a trial:
+    a sweep, or `sparsefit collect --trials`. Several tables count as one. docs/math.md derives each claim.
+
+    The exit code is 0 whatever the verdicts, unless --strict is given.
+
+    \b
+    Example:
+        sparsefit validate results.csv
+        sparsefit validate w1.db w2.db --decomposition w1.json --json v.json
+        sparsefit validate examples/simulated_sparsity.csv --strict
+    """
+    from sparsefit.cli.fit import check_outputs, write
+
+    check_outputs(json_path, None, None)
+
+    import dataclasses
+
+    from sparsefit.fitting import decomposition_file
+    from sparsefit.fitting.validation import validate
+
+    known = [decomposition_file.load(path) for path in decompositions]
+    cells, about = read_all(tables)
+    result = validate(
+        cells,
+        known,
+        by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
+        batch_column=batch_column,
+        steps_column=steps_column,
+        eval_interval=eval_interval,
+        confidence=confidence,
+        overhead=overhead,
+        first_batch_size=linear_from,
+    )
+    fit = dataclasses.replace(result.fit, input={**result.fit.input, **about})
+    result = dataclasses.replace(result, fit=fit)
+    if json_path != "-":
+        from rich.console import Console
+
+        from sparsefit.report.decomposition_table import show
+        from sparsefit.report.validation_table import render
+
+        show(Console(), render(result))
+    if json_path is not None:
+        import json
+
+        text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write(json_path, text.encode())
+    if strict and result.failed:
+        sys.exit(1)
+
+
+def read_all(paths: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the rows of all tables as text, and where they came from."""
+    import pandas as pd
+
+    if paths.count("-") > 1:
+        raise InputError("- stands twice; standard input can be read once")
+    found = [read(path) for path in paths]
+    cells = pd.concat([table for table, _ in found], ignore_index=True)
+    return cells.fillna(""), {"path": ", ".join(paths), "sha256": ", ".join(digest for _, digest in found)}
+
+
+def read(path: str) -> tuple[pd.DataFrame, str]:
+    """Return one table as text and the hash of its file; a sweep gives its trials."""
+    from sparsefit.fitting.reading import as_text, read_table
+
+    if not is_sweep(path):
+        cells, source = read_table(path)
+        return cells, source.sha256
+    import hashlib
+
+    from sparsefit.experiment.store import open_store
+    from sparsefit.experiment.tables import trials_table
+
+    with open_store(Path(path)) as store:
+        table = trials_table(store)
+    if table.empty:
+        raise InputError(f"{path} holds no trial yet; go on with: sparsefit sweep --resume {path}")
+    return as_text(table), hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def is_sweep(path: str) -> bool:
+    """Tell whether a file is an SQLite file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,57 @@
+"""A plan as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sparsefit.fitting.plan import PlanResult
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.report.decomposition_table import cell
+from sparsefit.report.tables import grouped, lead, named, varying
+
+LIMITS = {
+    "budget_samples": "budget of {:g} samples",
+    "max_overhead": "at most {:.0%} more samples than the least",
+    "devices_max_batch": "devices take batches up to {:g}",
+}
+
+BINDING = {"budget_samples": "budget", "max_overhead": "overhead", "devices_max_batch": "devices"}
+
+
+def render(result: PlanResult) -> Group:
+    """Return everything that ``sparsefit plan`` prints.
+
+    Parameters
+    ----------
+    result : PlanResult
+    """
+    keys = varying([entry.group for entry in result.plans])
+    limits = "; ".join(LIMITS[name].format(value) for name, value in result.limits.items())
+    columns = ("batch size", "steps", "samples", "steps over the least", "samples over the least")
+    table = grouped(keys, (*columns, "limited by"))
+    for entry in result.plans:
+        shares = (percent(entry.steps_overhead), percent(entry.samples_overhead))
+        cells = [text(entry.batch_size), text(entry.steps), text(entry.samples), *shares]
+        table.add_row(*named(entry.group, keys), *cells, BINDING.get(entry.limited_by, "-"))
+    title = f"The largest batch size takes the fewest steps: {limits}; {100 * result.confidence:g} %"
+    parts: list[RenderableType] = [Text(f"{title} intervals"), "", table]
+    notes = [f"{lead(entry.group, keys)}{note}" for entry in result.plans for note in entry.notes]
+    if notes:
+        parts += ["", *(Text(note) for note in notes)]
+    return Group(*parts)
+
+
+def text(estimate: Estimate) -> str:
+    """Return a number with its interval, alone where the interval is a point."""
+    if estimate.value is not None and estimate.low == estimate.high == estimate.value:
+        return cell(Estimate(estimate.value, None, None))
+    return cell(estimate)
+
+
+def percent(estimate: Estimate) -> str:
+    """Return a share in percent."""
+    if estimate.value is None:
+        return cell(estimate)
+    ends = (None if end is None else 100 * end for end in (estimate.value, estimate.low, estimate.high))
+    return f"{cell(Estimate(*ends))} %"
