@@ -45,7 +45,7 @@ CATALOGUE: dict[str, Description] = {
         "2^r times the batch size takes K*/2^r + (1 - 2^-r) c2 steps, also where it was not fitted",
         "share of held-out rows inside their prediction interval",
         f"Chow's F test of the rows held out against those fitted; fails under p = {LEVEL:g}. Holds "
-        f"otherwise, if the intervals reach less than a factor {WIDEST:g} to each side.",
+        f"otherwise, if more than half lie inside and no interval reaches a factor {WIDEST:g} to a side.",
     ),
     "regimes": Description(
         "Linear scaling, then diminishing returns, then maximal data parallelism",

@@ -159,10 +159,25 @@ def regimes(fit: CurveFit) -> Claim:
     )
 
 
+def scatter(fit: CurveFit) -> float:
+    """Return the standard deviation of log K about the better of the curve and its alternatives.
+
+    A curve that misfits would count its misfit as noise, and then contradict nothing. The likelihood of a
+    normal log K is proportional to the standard deviation to the power -n.
+    """
+    rival, _ = best_rival(fit.models)
+    count = fit.n_points - fit.n_censored
+    if rival is None or count <= 3:
+        return fit.rms_log_residual
+    own = next(model for model in fit.models if model.name == "hyperbola").log_likelihood
+    better = float(np.exp((own - rival.log_likelihood) / count) * np.sqrt((count - 2) / (count - 3)))
+    return fit.rms_log_residual * min(better, 1.0)
+
+
 def slopes(fit: CurveFit) -> tuple[Estimate, Estimate]:
     """Return the slope of log K on log B in the linear and in the flat regime, with intervals.
 
-    Least squares over the rows of the regime; its error is that of the fit's scatter, since the rows are few.
+    Least squares over the rows of the regime. Its error comes from all rows, since those of a regime are few.
     """
     size, steps = reached_rows(fit)
     x, y = np.log(size), np.log(steps)
@@ -170,7 +185,7 @@ def slopes(fit: CurveFit) -> tuple[Estimate, Estimate]:
     free = len(size) - 2
     if critical.low is None or critical.high is None or free < 1:
         return UNKNOWN, UNKNOWN
-    reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * fit.rms_log_residual
+    reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * scatter(fit)
     found = []
     for inside in (size <= OVERHEAD * critical.low, size >= critical.high / OVERHEAD):
         away = x[inside] - x[inside].mean() if inside.any() else x[inside]

@@ -20,9 +20,9 @@ from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES
 def scaling_prediction(fit: CurveFit) -> Claim:
     """Fit part of the batch sizes, predict the rest, and score the errors against their intervals.
 
-    The largest third is held out; where the others do not reach the knee, so that c2 is open, every second
-    batch size between the first and the last is. Rows on an evaluation grid count by the middle of their
-    interval; rows that missed the goal are left out.
+    The larger half is held out; where the others do not reach the knee, so that c2 is open, the largest third
+    or quarter is, and at last every second batch size between the first and the last. Rows on an evaluation
+    grid count by the middle of their interval; rows that missed the goal are left out.
     """
     size, steps = reached_rows(fit)
     distinct = np.unique(size)
@@ -33,10 +33,9 @@ def scaling_prediction(fit: CurveFit) -> Claim:
     if len(distinct) < LEAST_BATCH_SIZES:
         reason = f"{len(distinct)} batch sizes are too few to hold some out; measure {LEAST_BATCH_SIZES}."
         return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
-    choices = {
-        f"the {len(distinct) // 3} largest batch sizes": distinct[-(len(distinct) // 3) :],
-        "every second batch size": distinct[1:-1:2],
-    }
+    shares = [len(distinct) // parts for parts in (2, 3, 4)]
+    choices = {f"the {count} largest batch sizes": distinct[-count:] for count in shares if count}
+    choices["every second batch size"] = distinct[1:-1:2]
     for name, held in choices.items():
         out = np.isin(size, held)
         half = fit_curve(size[~out], steps[~out], confidence=fit.confidence)
@@ -67,6 +66,7 @@ def score(
         f"intervals; the error is {np.expm1(errors.max()):.0%} at most, the intervals reach a factor "
         f"{reach:.3g} to each side; p = {chance:.2g}."
     )
+    agrees = reach < WIDEST and 2 * inside.sum() > held
     base = np.unique(size[~out])
     rows = []
     for i, at in enumerate(size[out]):
@@ -83,7 +83,7 @@ def score(
         )
     return claim(
         "scaling_prediction",
-        "fails" if chance < LEVEL else "holds" if reach < WIDEST else "cannot tell",
+        "fails" if chance < LEVEL else "holds" if agrees else "cannot tell",
         said,
         Estimate(float(inside.mean()), None, None),
         group=fit.group,
