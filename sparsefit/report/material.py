@@ -1,0 +1,186 @@
+"""All inputs of a report together: groups with names, steps-to-result, fits and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefit.errors import InputError
+from sparsefit.fitting.columns import find_columns
+from sparsefit.fitting.decomposition import Decomposition
+from sparsefit.fitting.results import CurveFit, Ratio
+from sparsefit.fitting.steps import measure_steps
+from sparsefit.fitting.validation import validate
+from sparsefit.fitting.validation_records import ValidationResult
+from sparsefit.report.source import COSTS, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASE = ("batch_size", "steps", "max_steps", "eval_interval", "sparsity")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The groups that differ in sparsity only.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the workloads of a report.
+    group : mapping
+        What its rows have in common.
+    source : Source
+    trials : DataFrame
+        One row a trial: ``sparsity, batch_size, trial, status, steps, max_steps``, metaparameters, costs.
+        Empty if the input has steps-to-result only.
+    steps : DataFrame
+        One row a study: ``sparsity, batch_size, steps, censored, eval_interval``.
+    fits : tuple of CurveFit
+        By sparsity.
+    ratios : tuple of Ratio
+    """
+
+    name: str
+    group: Mapping[str, Any]
+    source: Source
+    trials: pd.DataFrame
+    steps: pd.DataFrame
+    fits: tuple[CurveFit, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a report shows.
+
+    Attributes
+    ----------
+    sources : tuple of Source
+    workloads : tuple of Workload
+    validation : ValidationResult
+        Of all inputs as one table, with the fits.
+    decompositions : mapping of str to Decomposition
+        By path.
+    """
+
+    sources: tuple[Source, ...]
+    workloads: tuple[Workload, ...]
+    validation: ValidationResult
+    decompositions: Mapping[str, Decomposition] = field(default_factory=dict)
+
+
+def combine(
+    sources: Sequence[Source], decompositions: Mapping[str, Decomposition], *, confidence: float = 0.95
+) -> Material:
+    """Put all inputs into one table, fit and judge it, and split it into workloads.
+
+    Raises
+    ------
+    InputError
+        The same input stands twice, or no group of any input can be fitted.
+    """
+    import pandas as pd
+
+    for i, source in enumerate(sources):
+        twin = next((other for other in sources[:i] if other.sha256 == source.sha256), None)
+        if twin is not None:
+            raise InputError(f"{source.path} holds the same bytes as {twin.path}; give each input once")
+    by = tuple(dict.fromkeys(name for source in sources for name in source.by if name != "sparsity"))
+    by = ("workload", *(name for name in by if name != "workload"))
+    frames = []
+    taken: set[tuple[str, ...]] = set()
+    for number, source in enumerate(sources):
+        cells = source.cells.reindex(columns=[*dict.fromkeys([*source.cells, *by, "sparsity"])], fill_value="")
+        keys = set(cells[list(by)].itertuples(index=False, name=None))
+        if taken & keys or not source.by:
+            cells["workload"] = (cells["workload"] + f" ({Path(source.path).name} #{number + 1})").str.strip()
+        taken |= set(cells[list(by)].itertuples(index=False, name=None))
+        frames.append(cells.assign(source=str(number)))
+    table = pd.concat(frames, ignore_index=True).fillna("")
+    split = [*by, "sparsity"] if (table["sparsity"] != "").any() else list(by)
+    validation = validate(table, list(decompositions.values()), by=split, confidence=confidence)
+    workloads = split_workloads(table, by, sources, validation)
+    return Material(tuple(sources), workloads, validation, dict(decompositions))
+
+
+def split_workloads(
+    table: pd.DataFrame, by: Sequence[str], sources: Sequence[Source], validation: ValidationResult
+) -> tuple[Workload, ...]:
+    """Return the workloads of the one table, in its order."""
+    import pandas as pd
+
+    split = [*by, "sparsity"]
+    steps = measure_steps(table, find_columns(table, by=split)).table
+    for frame in (steps, table):
+        frame["sparsity"] = pd.to_numeric(frame["sparsity"], errors="coerce").fillna(0.0)
+    keys = [tuple(map(str, key)) for key in table[list(by)].drop_duplicates().itertuples(index=False)]
+    names = name_keys(by, keys)
+    rows_of = {tuple(map(str, key)): rows for key, rows in table.groupby(list(by), sort=False)}
+    steps_of = {
+        tuple(text(part) for part in key): rows for key, rows in steps.groupby(list(by), sort=False)
+    }
+
+    def members(entries: Sequence[Any], key: tuple[str, ...]) -> list[Any]:
+        wanted = tuple(comparable(part) for part in key)
+        return [e for e in entries if tuple(comparable(e.group.get(name, "")) for name in by) == wanted]
+
+    found = []
+    for key, name in zip(keys, names, strict=True):
+        rows = rows_of[key]
+        source = sources[int(rows["source"].iloc[0])]
+        wanted = tuple(comparable(part) for part in key)
+        study = next((r for k, r in steps_of.items() if tuple(map(comparable, k)) == wanted), steps.iloc[:0])
+        fits = sorted(members(validation.fit.fits, key), key=lambda fit: sparsity_of(fit.group))
+        found.append(
+            Workload(
+                name=name,
+                group={column: part for column, part in zip(by, key, strict=True) if part},
+                source=source,
+                trials=numeric(rows[rows["trial"] != ""], source),
+                steps=study.drop(columns=list(by)).sort_values(["sparsity", "batch_size"]),
+                fits=tuple(fits),
+                ratios=tuple(members(validation.fit.ratios, key)),
+            )
+        )
+    return tuple(found)
+
+
+def name_keys(by: Sequence[str], keys: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return a name for each workload: its own if that is enough, else with what tells it from others."""
+    names = [key[0] for key in keys]
+    if len(set(names)) == len(names) and all(names):
+        return names
+    varying = [i for i in range(1, len(by)) if len({key[i] for key in keys}) > 1]
+    parts = [[key[0], *(f"{by[i]} {key[i]}" for i in varying if key[i])] for key in keys]
+    return [", ".join(filter(None, part)) or "all rows" for part in parts]
+
+
+def numeric(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Return the columns on trials as numbers."""
+    import pandas as pd
+
+    names = [*BASE, "trial", *source.metaparameters, *(name for name in COSTS if name in rows)]
+    found = pd.DataFrame({name: pd.to_numeric(rows[name], errors="coerce") for name in names})
+    return found.assign(status=rows["status"]).sort_values(["sparsity", "batch_size", "trial"])
+
+
+def sparsity_of(group: Mapping[str, Any]) -> float:
+    """Return the sparsity of a group, 0 where it has none."""
+    value = group.get("sparsity", 0.0)
+    return float(value) if value not in ("", None) else 0.0
+
+
+def text(value: Any) -> str:
+    """Return a part of a key as text."""
+    return str(value)
+
+
+def comparable(value: Any) -> float | str:
+    """Return a number for what reads as one, so that 0.02 and "0.020" are the same."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)

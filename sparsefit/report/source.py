@@ -1,0 +1,90 @@
+"""One input of a report: its trials or steps-to-result as a table with one set of names, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefit.fitting.columns import find_columns, normalise
+from sparsefit.fitting.layout_files import METAPARAMETERS
+from sparsefit.fitting.reading import as_text
+from sparsefit.fitting.steps import statuses
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = ("samples", "seconds", "total_seconds", "check_seconds", "checks", "evaluated", "floor", "runs")
+"""Columns on the cost of a trial, which the store of a sweep records."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input of a report.
+
+    Attributes
+    ----------
+    path : str
+        As the user named it.
+    kind : str
+        ``sweep`` or ``table``.
+    sha256 : str
+        Of the bytes of the file.
+    cells : DataFrame of str
+        Columns ``batch_size, steps, status, max_steps, eval_interval, trial, replicate``, those of ``by``, and
+        what else there is; empty cells where nothing is known.
+    by : tuple of str
+        Columns that split the rows into groups.
+    about : mapping
+        Ancestry, name to text: schema, versions, checksums.
+    search_space : mapping
+        ``{"min_value", "max_value", "scale"}`` by metaparameter; empty where not recorded.
+    curves : DataFrame or None
+        Columns ``sparsity, batch_size, trial, step, training_loss, validation_error, validation_loss``.
+    """
+
+    path: str
+    kind: str
+    sha256: str
+    cells: pd.DataFrame
+    by: tuple[str, ...]
+    about: Mapping[str, str] = field(default_factory=dict)
+    search_space: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    curves: pd.DataFrame | None = None
+
+    @property
+    def metaparameters(self) -> tuple[str, ...]:
+        """Names of the columns of metaparameters: those searched, else those of the built-in workloads."""
+        names = self.search_space or [name for name in METAPARAMETERS if name in self.cells]
+        return tuple(name for name in names if name in self.cells)
+
+
+def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **details: Any) -> Source:
+    """Give the columns of a table their names and every row its status.
+
+    Raises
+    ------
+    InputError
+        The table has no column of batch sizes or steps, or a cell is not what its column allows.
+    """
+    import pandas as pd
+
+    cells = as_text(table)
+    columns = find_columns(cells)
+    number = pd.to_numeric(cells[columns.steps], errors="coerce").to_numpy(float)
+    status = statuses(cells, columns, number)
+    own = {columns.optional[name]: name for name in columns.optional}
+    own |= {columns.batch_size: "batch_size", columns.steps: "steps"}
+    own |= {name: "sparsity" for name in columns.by if normalise(name) == "sparsity"}
+    found = cells.rename(columns=own)
+    for name in ("max_steps", "eval_interval", "trial", "replicate"):
+        if name not in found:
+            found[name] = ""
+    reached = status == "reached"
+    bound = ~reached & np.isfinite(number) & (number > 0) & ((found["max_steps"] == "") | (status == "capped"))
+    found["max_steps"] = np.where(bound, found["steps"], found["max_steps"])
+    found["steps"] = np.where(reached, found["steps"], "")
+    found["status"] = status
+    return Source(path, kind, sha256, found, tuple(own.get(name, name) for name in columns.by), **details)
