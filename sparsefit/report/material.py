@@ -93,7 +93,9 @@ def combine(
     frames = []
     taken: set[tuple[str, ...]] = set()
     for number, source in enumerate(sources):
-        cells = source.cells.reindex(columns=[*dict.fromkeys([*source.cells, *by, "sparsity"])], fill_value="")
+        cells = source.cells.reindex(
+            columns=[*dict.fromkeys([*source.cells, *by, "sparsity"])], fill_value=""
+        )
         keys = set(cells[list(by)].itertuples(index=False, name=None))
         if taken & keys or not source.by:
             cells["workload"] = (cells["workload"] + f" ({Path(source.path).name} #{number + 1})").str.strip()
@@ -119,9 +121,7 @@ def split_workloads(
     keys = [tuple(map(str, key)) for key in table[list(by)].drop_duplicates().itertuples(index=False)]
     names = name_keys(by, keys)
     rows_of = {tuple(map(str, key)): rows for key, rows in table.groupby(list(by), sort=False)}
-    steps_of = {
-        tuple(text(part) for part in key): rows for key, rows in steps.groupby(list(by), sort=False)
-    }
+    steps_of = {tuple(text(part) for part in key): rows for key, rows in steps.groupby(list(by), sort=False)}
 
     def members(entries: Sequence[Any], key: tuple[str, ...]) -> list[Any]:
         wanted = tuple(comparable(part) for part in key)

@@ -83,7 +83,9 @@ def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **detail
         if name not in found:
             found[name] = ""
     reached = status == "reached"
-    bound = ~reached & np.isfinite(number) & (number > 0) & ((found["max_steps"] == "") | (status == "capped"))
+    bound = (
+        ~reached & np.isfinite(number) & (number > 0) & ((found["max_steps"] == "") | (status == "capped"))
+    )
     found["max_steps"] = np.where(bound, found["steps"], found["max_steps"])
     found["steps"] = np.where(reached, found["steps"], "")
     found["status"] = status

@@ -48,7 +48,12 @@ CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 
 STATUS_STYLES: dict[str, dict[str, Any]] = {
     "not_reached": {"marker": "^", "color": "#8c8c8c", "label": "incomplete: goal not reached"},
-    "capped": {"marker": "^", "color": "#b0b0b0", "mfc": "none", "label": "stopped early: a better one was known"},
+    "capped": {
+        "marker": "^",
+        "color": "#b0b0b0",
+        "mfc": "none",
+        "label": "stopped early: more steps could not win",
+    },
     "diverged": {"marker": "x", "color": "#c1272d", "label": "infeasible: diverged"},
     "reached": {"marker": "o", "color": "#0072b2", "label": "complete: goal reached"},
     "best": {
@@ -135,14 +140,18 @@ def power(exponent: float, base: int = 10) -> str:
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float, base: int = 2) -> None:
-    """Make an axis logarithmic over a range, with at most six labels, all powers of the base."""
+    """Make an axis logarithmic over a range, with at most six labels, powers of the base where it can be."""
     scale = 10**0.06 if base == 10 else 2**0.4
     bottom, top = low / scale, high * scale
     getattr(axes, f"set_{which}scale")("log", base=base)
     first, last = np.ceil(np.log(bottom) / np.log(base)), np.floor(np.log(top) / np.log(base))
     exponents = np.arange(first, last + 1, max(1, np.ceil((last - first + 1) / 6)))
     axis = getattr(axes, f"{which}axis")
-    axis.set_ticks([float(base) ** e for e in exponents], labels=[power(e, base) for e in exponents])
+    if len(exponents) > 1:
+        axis.set_ticks([float(base) ** e for e in exponents], labels=[power(e, base) for e in exponents])
+    else:
+        values = np.geomspace(low, high, 3 if high > 1.02 * low else 1)
+        axis.set_ticks(values, labels=[f"{value:.3g}" if value < 1e4 else f"{value:.2g}" for value in values])
     axis.set_ticks([], minor=True)
     getattr(axes, f"set_{which}lim")(bottom, top)
 
@@ -173,4 +182,6 @@ def legend_below(figure: Figure, axes: Sequence[Axes], columns: int = 5) -> None
         for handle, label in zip(*part.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(columns, len(found)))
+        figure.legend(
+            found.values(), found.keys(), loc="outside lower center", ncols=min(columns, len(found))
+        )

@@ -30,7 +30,7 @@ def gather(workload: Workload) -> pd.DataFrame:
 def draw(frame: pd.DataFrame) -> Figure:
     """Draw a panel a sparsity: learning rates over batch sizes, the best joined by a line."""
     sparsities = sorted(frame["sparsity"].unique())
-    figure, axes = panels(len(sparsities), 2, height=2.3, sharex=True, sharey=True)
+    figure, axes = panels(len(sparsities), 2, height=2.3, sharey=True)
     # Failures stand a little right of the successes of their batch size, so that none hides the other.
     aside = np.where(frame["status"] == "reached", 0.88, 1.14)
     for part, sparsity in zip(axes, sparsities, strict=True):
@@ -38,7 +38,9 @@ def draw(frame: pd.DataFrame) -> Figure:
         group = frame[inside]
         x = group["batch_size"].to_numpy() * np.where(group["best"], 0.88, aside[inside])
         best = group[group["best"]].sort_values("batch_size")
-        part.plot(best["batch_size"] * 0.88, best["learning_rate"], "-", color="black", linewidth=0.8, zorder=1)
+        part.plot(
+            best["batch_size"] * 0.88, best["learning_rate"], "-", color="black", linewidth=0.8, zorder=1
+        )
         add_trials(part, group, x, group["learning_rate"].to_numpy())
         part.set_title(sparsity_label(sparsity))
         log_axis(part, "x", *positive_range(frame["batch_size"]))

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.report.material import Workload, sparsity_of
-from sparsefit.report.style import in_order, legend_below, log_axis, new_figure, positive_range, sparsity_label
+from sparsefit.report.style import (
+    in_order,
+    legend_below,
+    log_axis,
+    new_figure,
+    positive_range,
+    sparsity_label,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

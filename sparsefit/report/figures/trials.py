@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 7
-"""Batch sizes side by side; more of them go into further rows."""
+COLUMNS = 8
+"""Batch sizes side by side at most; more of them go into further rows."""
 
 GAP = 0.10
 """Space between two panels, in units of a panel."""
@@ -105,7 +105,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     All panels lie in one axes, shifted: dozens of axes with their own logarithmic ticks take seconds.
     """
     sizes, sparsities = sorted(frame["batch_size"].unique()), sorted(frame["sparsity"].unique())
-    columns = min(COLUMNS, len(sizes))
+    columns = -(-len(sizes) // -(-len(sizes) // COLUMNS))
     bands = [sizes[start : start + columns] for start in range(0, len(sizes), columns)]
     rows = [(band, sparsity) for band in bands for sparsity in sparsities]
     heights = np.array([1 + GAP + (0.32 if s == sparsities[0] else 0.0) for _, s in rows]).cumsum()
@@ -127,11 +127,14 @@ def draw(frame: pd.DataFrame) -> Figure:
         label(axes, frame.iloc[0], band, -height, name=f"S = {share:g}", last=share == sparsities[-1])
     add_boxes(axes, boxes)
     add_trials(axes, frame, frame["x"].to_numpy() + left, frame["y"].to_numpy() + bottom)
-    axes.set_xlim(-0.35, columns * (1 + GAP))
-    axes.set_ylim(-heights[-1] - 0.35, 0.05)
+    axes.set_xlim(-0.6, columns * (1 + GAP))
+    axes.set_ylim(-heights[-1] - 0.4, 0.05)
     y_name = "steps to the goal" if frame["y_name"].iloc[0] == "steps" else frame["y_name"].iloc[0]
-    figure.supxlabel(str(frame["x_name"].iloc[0]).replace("_", " "), fontsize=7.5)
-    figure.supylabel(str(y_name).replace("_", " "), fontsize=7.5)
+    across, up = columns * (1 + GAP) / 2, -heights[-1] / 2
+    axes.text(
+        across, -heights[-1] - 0.22, str(frame["x_name"].iloc[0]).replace("_", " "), ha="center", va="top"
+    )
+    axes.text(-0.5, up, str(y_name).replace("_", " "), rotation=90, ha="right", va="center")
     legend_below(figure, [axes], columns=3)
     return figure
 
