@@ -42,8 +42,9 @@ sanitize: .venv/installed build/sanitize/core-$(SANITIZERS) build/sanitize/core-
 	rm -rf build/sanitize/tree && mkdir -p build/sanitize/tree
 	cp -r csrc sparsefit tests setup.py pyproject.toml README.md LICENSE build/sanitize/tree
 	rm -f build/sanitize/tree/sparsefit/_core*.so
-	cd build/sanitize/tree && SPARSEFIT_CUDA=0 CFLAGS="-fsanitize=$(SANITIZERS) -fno-sanitize-recover=all -O1" \
+	cd build/sanitize/tree && SPARSEFIT_CUDA=0 CXXFLAGS="-fsanitize=$(SANITIZERS) -fno-sanitize-recover=all" \
 	    LDFLAGS="-fsanitize=$(SANITIZERS)" $(CURDIR)/$(BIN)/python setup.py build_ext --inplace
+	nm -D build/sanitize/tree/sparsefit/_core*.so | grep -q __asan_init
 	# Python itself leaks on exit; libstdc++ comes first so that exceptions are intercepted.
 	cd build/sanitize/tree && ASAN_OPTIONS=detect_leaks=0 \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \

@@ -12,7 +12,7 @@ from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
 
 
 def products(x, kernel, pad, size):
-    """Yield (tap, input part, rows, columns) of every tap: the pixels that it takes and those that it serves."""
+    """Yield (tap, input part, rows, columns) of every tap: what it takes and what it serves."""
     height, width = x.shape[2:]
     for ky in range(kernel):
         for kx in range(kernel):
