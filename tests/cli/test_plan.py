@@ -1,0 +1,124 @@
+"""``sparsefit plan`` from the outside: its page, its file, and what it says to bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sparsefit.cli import group
+from sparsefit.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SPARSE = str(ROOT / "examples" / "simulated_sparsity.csv")
+
+
+def run(*arguments):
+    return CliRunner().invoke(group, ["plan", *map(str, arguments)], catch_exceptions=False)
+
+
+def refuse(*arguments):
+    with pytest.raises(InputError) as caught:
+        run(*arguments)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def content():
+    return CliRunner().invoke(group, ["fit", SPARSE, "--json", "-"], catch_exceptions=False).stdout
+
+
+@pytest.fixture
+def fit(content, tmp_path):
+    path = tmp_path / "fit.json"
+    path.write_text(content)
+    return path
+
+
+def test_page_names_groups_and_binding_limits(fit):
+    shown = run(fit, "--budget-samples", 150_000, "--devices-max-batch", 64).stdout
+    assert "budget of 150000 samples; devices take batches up to 64" in shown.replace("\n", " ")
+    rows = {line.split()[0]: line.split()[-1] for line in shown.splitlines() if line[:1] == "0"}
+    assert rows == {"0": "devices", "0.5": "devices", "0.9": "-"}
+    assert "no batch size fits the budget" in shown
+
+
+def test_json_follows_its_schema(fit):
+    content = json.loads(run(fit, "--max-overhead", 0.2, "--json", "-").stdout)
+    assert content["schema"] == "sparsefit.plan/1"
+    assert content["limits"] == {"max_overhead": 0.2}
+    assert [entry["group"]["sparsity"] for entry in content["plans"]] == [0.0, 0.5, 0.9]
+    for entry in content["plans"]:
+        for name in ("batch_size", "steps", "samples", "steps_overhead", "samples_overhead"):
+            assert entry[name]["low"] < entry[name]["value"] < entry[name]["high"]
+
+
+def test_limit_must_be_given(fit):
+    assert "--budget-samples" in refuse(fit)
+
+
+def broken(**changes):
+    def change(content):
+        content["fits"][0].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content.pop("schema"), "schema"),
+        (lambda content: content.update(schema="sparsefit.fit/9"), "sparsefit.fit/1"),
+        (lambda content: content.pop("fits"), "fits is missing"),
+        (lambda content: content.update(fits=[]), "at least one fit"),
+        (lambda content: content.update(fits={}), "allowed a list"),
+        (lambda content: content.update(confidence=2), "confidence"),
+        (lambda content: content.update(confidence="high"), "confidence"),
+        (lambda content: content["fits"][0].pop("c1"), "fits[0].c1 is missing"),
+        (broken(c1=3), "fits[0].c1"),
+        (broken(c1={"value": -3, "low": None, "high": None}), "fits[0].c1.value"),
+        (broken(c2={"value": 3, "low": 4, "high": 5}), "rising order"),
+        (broken(c2={"value": "x", "low": 4, "high": 5}), "fits[0].c2.value"),
+        (broken(log_correlation=2), "from -1 to 1"),
+        (broken(batch_size_range=[1]), "batch_size_range"),
+        (broken(verdict=None), "fits[0].verdict"),
+        (broken(group=[]), "fits[0].group"),
+    ],
+)
+def test_damaged_fit_is_refused_with_its_field(fit, change, said):
+    content = json.loads(fit.read_text())
+    change(content)
+    fit.write_text(json.dumps(content))
+    message = refuse(fit, "--max-overhead", 0.2)
+    assert said in message
+    assert str(fit) in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"[1]", "allowed an object"),
+        (b"batch_size,steps", "not JSON"),
+    ],
+)
+def test_file_that_is_no_fit_is_refused(tmp_path, content, said):
+    path = tmp_path / "fit.json"
+    path.write_bytes(content)
+    assert said in refuse(path, "--max-overhead", 0.2)
+
+
+def test_missing_file_and_directory_are_refused(tmp_path):
+    assert "cannot be read" in refuse(tmp_path / "none.json", "--max-overhead", 0.2)
+    assert "cannot be read" in refuse(tmp_path, "--max-overhead", 0.2)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("option", ["--budget-samples", "--max-overhead", "--devices-max-batch"])
+def test_limit_that_is_not_positive_is_refused(fit, option, value):
+    assert "finite number above 0" in refuse(fit, option, value)
+
+
+def test_unwritable_output_is_refused(fit, tmp_path):
+    assert "does not exist" in refuse(fit, "--max-overhead", 1, "--json", tmp_path / "none" / "p.json")

@@ -1,0 +1,119 @@
+"""Claims about the learning rates of a search, and about predicted ratios of c1."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsefit.fitting import decomposition_file
+from sparsefit.fitting.decomposition import Decomposition, Network
+from sparsefit.fitting.validation import validate
+from sparsefit.quantity import Quantity
+from tests.fitting.simulated import hyperbola, steps_table, trials_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def judged(table, name, decompositions=()):
+    return [claim for claim in validate(table, decompositions).claims if claim.name == name]
+
+
+def test_best_learning_rate_grows_with_its_exponent():
+    for claim in judged(trials_table(), "learning_rate_grows"):
+        assert claim.verdict == "holds"
+        # a grid of 0.1 decades over 2.1 decades of batch size
+        assert claim.value == pytest.approx(0.3, abs=0.05)
+        assert claim.low < claim.value < claim.high
+        assert len(claim.details) == 8
+
+
+def test_winners_of_a_table_of_studies_tell_growth_but_not_the_range():
+    trials = trials_table()
+    reached = trials[trials["status"] == "reached"].copy()
+    reached["steps"] = reached["steps"].astype(float)
+    best = reached.sort_values("steps").drop_duplicates(["sparsity", "batch_size"])
+    steps = best.drop(columns=["trial"]).sort_values(["sparsity", "batch_size"])
+    assert {claim.verdict for claim in judged(steps, "learning_rate_grows")} == {"holds"}
+    for name in ("learning_rate_inside", "learning_rate_range"):
+        found = judged(steps, name)
+        assert {claim.verdict for claim in found} == {"cannot tell"}
+        assert "--trials" in found[0].reason
+
+
+def test_best_learning_rate_at_the_edge_of_the_search_fails_and_is_named():
+    assert {claim.verdict for claim in judged(trials_table(), "learning_rate_inside")} == {"holds"}
+    claim = judged(trials_table(edge=True), "learning_rate_inside")[0]
+    assert claim.verdict == "fails"
+    assert claim.value == 0
+    assert "search a wider range" in claim.reason
+
+
+@pytest.mark.parametrize(("narrow", "verdict", "change"), [(0.5, "holds", -1.0), (1.0, "cannot tell", 0.0)])
+def test_range_of_successful_learning_rates_is_compared_in_decades(narrow, verdict, change):
+    claim = judged(trials_table(narrow=narrow), "learning_rate_range")[0]
+    assert claim.verdict == verdict
+    # ranges end on a grid of 0.1 decades, and at 1e-4 and 1
+    assert claim.value == pytest.approx(change, abs=0.1)
+
+
+def test_wider_range_in_the_sparse_network_fails():
+    assert judged(trials_table(narrow=1.5), "learning_rate_range")[0].verdict == "fails"
+
+
+def test_capped_trials_leave_the_range_unknown():
+    claim = judged(trials_table(capped=True), "learning_rate_range")[0]
+    assert claim.verdict == "cannot tell"
+    assert "--no-cap" in claim.reason
+
+
+def test_table_without_learning_rates_says_so():
+    claims = judged(trials_table().drop(columns="learning_rate"), "learning_rate_inside")
+    assert "no column of learning rates" in claims[0].reason
+
+
+def pair():
+    return steps_table(
+        dense=({"workload": "w1", "sparsity": 0.0}, hyperbola()),
+        sparse=({"workload": "w1", "sparsity": 0.9}, hyperbola(34_000, 255)),
+    )
+
+
+def decomposition(value, spread, workload="w1"):
+    ratio = Quantity(value, value / spread, value * spread, 5)
+    part = {name: Quantity(1.0) for name in ("delta", "smoothness", "beta")}
+    sparse = Network(0.9, dict(part), {"c1": ratio, "c2": Quantity(2.0)})
+    return Decomposition(workload, (), Network(0.0, dict(part)), (sparse,))
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "verdict"),
+    [(1.7, 1.1, "holds"), (3.4, 1.1, "fails"), (1.7, 4.0, "cannot tell")],
+)
+def test_predicted_ratio_of_c1_is_judged_by_both_intervals(value, spread, verdict):
+    claim = judged(pair(), "c1_ratio", [decomposition(value, spread)])[0]
+    assert claim.verdict == verdict
+    assert claim.value == pytest.approx(value / 1.7, rel=0.06)  # 3 % noise of 14 rows in each c1
+    assert [row["ratio"] for row in claim.details] == ["c1", "c2"]
+
+
+def test_published_numbers_without_intervals_are_shown_and_not_judged():
+    published = decomposition_file.load(ROOT / "examples" / "lee2020_simple_cnn.json")
+    table = pair().assign(workload=published.workload)
+    claim = judged(table, "c1_ratio", [published])[0]
+    assert claim.verdict == "cannot tell"
+    assert "Predicted 1.69" in claim.reason
+    assert claim.value == pytest.approx(1.69 / 1.7, rel=0.06)
+
+
+def test_decomposition_of_another_workload_is_not_used():
+    claim = judged(pair(), "c1_ratio", [decomposition(1.7, 1.1, workload="w2")])[0]
+    assert claim.verdict == "cannot tell"
+    assert claim.value is None
+
+
+def test_ties_go_to_the_first_row():
+    table = trials_table()
+    table.loc[table["status"] == "reached", "steps"] = 500
+    rates = [row["learning_rate"] for row in judged(table, "learning_rate_grows")[0].details]
+    # one decade under the best, 0.1 of it the grid
+    assert np.log10(rates[0] / (1e-3 * 2**0.3)) == pytest.approx(-1, abs=0.1)
