@@ -33,8 +33,8 @@ class Source:
     sha256 : str
         Of the bytes of the file.
     cells : DataFrame of str
-        Columns ``batch_size, steps, status, max_steps, eval_interval, trial, replicate``, those of ``by``, and
-        what else there is; empty cells where nothing is known.
+        Columns ``batch_size, steps, status, max_steps, eval_interval, trial, replicate``, those of ``by``
+        and what else there is; empty cells where nothing is known.
     by : tuple of str
         Columns that split the rows into groups.
     about : mapping

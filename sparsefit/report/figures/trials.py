@@ -69,7 +69,7 @@ def place(frame: pd.DataFrame, axis: str, name: str, space: Any) -> None:
     known = values[np.isfinite(values)]
     low = space.get("min_value", known.min() if len(known) else 1.0)
     high = space.get("max_value", known.max() if len(known) else 1.0)
-    guess = "REVERSE_LOG_SCALE" if name == "momentum" and 0 < low and high < 1 else "LOG_SCALE"
+    guess = "REVERSE_LOG_SCALE" if name == "momentum" and low > 0 and high < 1 else "LOG_SCALE"
     scale = space.get("scale") or guess
     scale = "LINEAR_SCALE" if scale == "LOG_SCALE" and low <= 0 else scale
     ends = np.array([on_scale(low, scale), on_scale(high, scale)])
