@@ -135,15 +135,14 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         trial_count.draw,
         NO_TRIALS if workload.trials.empty else "No trial reached the goal.",
     )
+    costs = cost.gather(workload)
     yield Entry(
         f"{stem}-cost",
         "Cost, and what the devices of the sweep saved",
-        "Left: examples trained on, against the paper's protocol, in which a trial that was stopped "
-        "early would "
-        "have gone on, at most to the last step. Right: validation examples that the goal checks of "
-        "these trials "
-        "looked at.",
-        cost.gather(workload),
+        "Left: examples trained on, against the paper's protocol, in which a trial that was stopped early "
+        "would have gone on, at most to the last step. Right: validation examples that the goal checks of these "
+        f"trials looked at. {cost.words(costs)}",
+        costs,
         cost.draw,
         NO_TRIALS if workload.trials.empty else "The input does not record what trials cost.",
     )

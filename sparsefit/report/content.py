@@ -31,7 +31,7 @@ def headline(material: Material) -> str:
     studies = sum(len(w.steps.drop_duplicates(["sparsity", "batch_size"])) for w in workloads)
     n_trials = sum(len(w.trials) for w in workloads)
     measured = f"{studies:,} studies" + (f" of {n_trials:,} trials" if n_trials else "")
-    counts = Counter(entry.verdict for entry in material.validation.claims)
+    counts: Counter[str] = Counter(entry.verdict for entry in material.validation.claims)
     judged = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
     confidence = f"{100 * material.validation.confidence:g} %"
     return (

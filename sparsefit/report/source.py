@@ -1,4 +1,4 @@
-"""One input of a report: its trials or steps-to-result as a table with one set of names, and where it came from."""
+"""One input of a report: its rows as a table with one set of names, and where they came from."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH = 7.2
 """Inches of a figure over two columns of a page; the text in it is 7 to 8 points."""
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,
@@ -150,10 +150,29 @@ def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float, base
     if len(exponents) > 1:
         axis.set_ticks([float(base) ** e for e in exponents], labels=[power(e, base) for e in exponents])
     else:
-        values = np.geomspace(low, high, 3 if high > 1.02 * low else 1)
-        axis.set_ticks(values, labels=[f"{value:.3g}" if value < 1e4 else f"{value:.2g}" for value in values])
+        values = round_values(bottom, top)
+        axis.set_ticks(values, labels=[plain_number(value) for value in values])
     axis.set_ticks([], minor=True)
     getattr(axes, f"set_{which}lim")(bottom, top)
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """Return a few values of one digit within a narrow range, or its middle to three digits."""
+    tens = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for digits in ((1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9)):
+        found = sorted(float(digit * ten) for digit in digits for ten in tens if low <= digit * ten <= high)
+        if len(found) > 1:
+            return found
+    return [float(f"{np.sqrt(low * high):.3g}")]
+
+
+def plain_number(value: float) -> str:
+    """Return a number of few digits without ``e``."""
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    if -3 <= exponent <= 4:
+        return f"{value:g}"
+    digits = value / 10.0**exponent
+    return power(exponent) if round(digits, 2) == 1 else f"{digits:.3g}·{power(exponent)}"
 
 
 def positive_range(*values: Any) -> tuple[float, float]:

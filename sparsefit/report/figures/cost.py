@@ -32,8 +32,8 @@ def gather(workload: Workload) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``sparsity, batch_size, samples`` (examples trained on), ``samples_full`` (the same if no trial
-        were stopped early: those that were might have ended before the last step, so at most this),
+        Columns ``sparsity, batch_size, samples`` (examples trained on), ``samples_full`` (the same if no
+        trial were stopped early: those that were might have ended before the last step, so at most this),
         ``evaluated, floor, evaluated_full`` (validation examples of goal checks; of all checks on the whole
         set), ``seconds, total_seconds`` (of the longest run of each trial; with the runs of earlier rounds),
         ``check_seconds``. Empty where the input does not record them.
@@ -53,6 +53,33 @@ def gather(workload: Workload) -> pd.DataFrame:
     names += ["seconds", "total_seconds", "check_seconds"]
     names = [name for name in names if name in frame]
     return frame.groupby(["sparsity", "batch_size"])[names].sum(min_count=1).reset_index()
+
+
+def words(frame: pd.DataFrame) -> str:
+    """Say in numbers what each device saved."""
+    if frame.empty:
+        return ""
+    total = frame.sum(numeric_only=True)
+    said = [
+        f"Rounds and caps: {total['samples']:.3g} examples trained on, at most {total['samples_full']:.3g} "
+        f"without, {100 * total['samples'] / total['samples_full']:.3g} % of that."
+    ]
+    if total.get("total_seconds", 0) > 0 and total["total_seconds"] > 1.0001 * total["seconds"]:
+        again = 1 - total["seconds"] / total["total_seconds"]
+        said.append(f"Trials that a later round began again took {100 * again:.2g} % of the time.")
+    if total.get("evaluated", 0) > 0:
+        done = f"Goal checks: {total['evaluated']:.3g} validation examples, "
+        full = total.get("evaluated_full", 0)
+        if frame["evaluated_full"].isna().any():
+            said.append(done + "of a number in full that this input does not tell.")
+        elif full > 1.0001 * total["evaluated"]:
+            said.append(
+                done + f"{100 * total['evaluated'] / full:.3g} % of whole evaluations; no exact check does "
+                f"with less than {100 * total['floor'] / full:.3g} %."
+            )
+        else:
+            said.append(done + "all of them each time, since training curves were kept.")
+    return " ".join(said)
 
 
 def validation_size(trials: pd.DataFrame, goal_error: float) -> float:

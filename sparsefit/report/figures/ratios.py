@@ -39,9 +39,9 @@ def measured(workload: Workload) -> pd.DataFrame:
     """Return the ratios of studies that reached the goal; of replicates, the geometric mean."""
     steps = workload.steps[~workload.steps["censored"]]
     steps = steps.assign(low=steps["steps"] - steps["eval_interval"].fillna(0.0))
-    columns = ["steps", "low"]
-    logs = steps[["sparsity", "batch_size"]].join(np.log(steps[columns].clip(lower=0.5)))
-    means = np.exp(logs.groupby(["sparsity", "batch_size"])[columns].mean()).reset_index()
+    logs = steps.assign(steps=np.log(steps["steps"]), low=np.log(steps["low"].clip(lower=0.5)))
+    means = logs.groupby(["sparsity", "batch_size"], as_index=False)[["steps", "low"]].mean()
+    means[["steps", "low"]] = np.exp(means[["steps", "low"]].to_numpy())
     both = means[means["sparsity"] > 0].merge(
         means[means["sparsity"] == 0], on="batch_size", suffixes=("", "_dense")
     )

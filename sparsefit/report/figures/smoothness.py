@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def gather(decomposition: Decomposition) -> pd.DataFrame:
-    """Return ``sparsity, seed, step, smoothness, loss`` of every point measured; empty without trajectories."""
+    """Return ``sparsity, seed, step, smoothness, loss`` of every point; empty without trajectories."""
     import pandas as pd
 
     rows = [

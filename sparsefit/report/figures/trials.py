@@ -148,7 +148,8 @@ def label(axes: Axes, row: pd.Series, band: Sequence[float], y: float, *, name: 
     if last:
         for column in range(len(band)):
             for at, word in zip(*ticks(row["x_low"], row["x_high"], row["x_scale"]), strict=True):
-                axes.text(column * (1 + GAP) + at, y - 0.05, word, ha="center", va="top", fontsize=6)
+                side = "left" if at < 0.1 else "right" if at > 0.9 else "center"
+                axes.text(column * (1 + GAP) + at, y - 0.05, word, ha=side, va="top", fontsize=6)
 
 
 def add_boxes(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
