@@ -166,12 +166,12 @@ def dense_layer(operands: Operands, weight: Tensor | None = None) -> nn.Conv2d |
     return dense
 
 
-def sparse_layer(operands: Operands, sparsity: float) -> nn.Module:
-    """Return the layer that a user gets, with the sparse kernels whether or not they win."""
+def sparse_layer(operands: Operands, sparsity: float, backend: str) -> nn.Module:
+    """Return the layer that a user gets: "sparse" uses the kernels whether or not they win."""
     mask, dense = operands.masks[sparsity], dense_layer(operands)
     if isinstance(dense, nn.Linear):
-        return SparseLinear.from_dense(dense, mask.flatten(1), backend="sparse")
-    return SparseConv2d.from_dense(dense, mask, backend="sparse")
+        return SparseLinear.from_dense(dense, mask.flatten(1), backend=backend)
+    return SparseConv2d.from_dense(dense, mask, backend=backend)
 
 
 def sparseprop_layers(operands: Operands, sparsity: float) -> dict[str, nn.Module]:

@@ -23,13 +23,17 @@ Sheet = tuple[str, Sequence[str], list[list[str]]]  # title, header, lines
 
 
 def sheets(result: dict[str, Any]) -> list[Sheet]:
-    """Return the tables: geometric means beside the targets, then every layer."""
-    rows, peak = result["rows"], result["peak_gflops"]
-    title = (
-        f"{result['cpu']}, {result['isa']}, {result['threads']} thread(s), peak {peak:.0f} GFLOP/s, "
-        f"torch {result['torch']}, commit {result['commit']}, {result['date']}"
-    )
-    return [(title, *_means(rows, peak)), ("Each layer", *_layers(rows, peak))]
+    """Return the tables of each number of threads: geometric means beside the targets, then every layer."""
+    found = []
+    for threads in sorted({row["threads"] for row in result["rows"]}):
+        rows = [row for row in result["rows"] if row["threads"] == threads]
+        peak = result["peak_gflops"] * threads
+        title = (
+            f"{result['cpu']}, {result['isa']}, {threads} thread{'s' * (threads > 1)}, "
+            f"peak {peak:.0f} GFLOP/s, torch {result['torch']}, commit {result['commit']}, {result['date']}"
+        )
+        found += [(title, *_means(rows, peak)), (f"Each layer, threads: {threads}", *_layers(rows, peak))]
+    return found
 
 
 def print_tables(result: dict[str, Any], console: Console) -> None:
@@ -44,7 +48,7 @@ def print_tables(result: dict[str, Any], console: Console) -> None:
 
 def _means(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]]:
     header = ["batch", "sparsity", FORWARD, "grad input", "grad weight", "all", "target", "share of peak",
-              "lone layer", "target", "SparseProp"]  # fmt: skip
+              "NCHW", "lone layer", "target", "auto", "SparseProp", "over one thread"]  # fmt: skip
     lines = []
     batches = {row["batch"] for row in rows}
     groups: list[tuple[str, set[int]]] = [(str(b), {b}) for b in sorted(batches) if b < 32]
@@ -70,9 +74,12 @@ def _means(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]
                     ),
                     _target((small or TARGETS_BLOCKED if min(group) >= 32 else small).get(sparsity)),
                     f"{geometric_mean(row['gflops'] for row in blocked) / peak:.0%}",
+                    _mean(some("NCHW", ALL)),
                     _mean(some("layer", ALL)),
                     _target(TARGETS_LAYER.get(sparsity) if min(group) >= 32 else None),
+                    _mean(some("auto", ALL)),
                     _mean(some("sparseprop", ALL)),
+                    _mean(some("scaling", ALL)),
                 ]
             )
     return header, lines
@@ -80,7 +87,7 @@ def _means(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]
 
 def _layers(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]]:
     header = ["layer", "batch", "sparsity", FORWARD, "grad input", "grad weight", "all", "GFLOP/s",
-              "share of peak", "NCHW", "lone layer", "SparseProp", "dense", "spread"]  # fmt: skip
+              "share of peak", "NCHW", "lone layer", "auto", "SparseProp", "dense", "spread"]  # fmt: skip
     found: dict[tuple[str, int, float], dict[tuple[str, str], Row]] = {}
     for row in rows:
         found.setdefault((row["layer"], row["batch"], row["sparsity"]), {})[row["kind"], row["pass"]] = row
@@ -91,6 +98,8 @@ def _layers(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]
             return _mean([cell[kind, step]]) if (kind, step) in cell else "–"
 
         rivals = [cell[key] for key in cell if key[0].startswith("sparseprop")]
+        if ("blocked", ALL) not in cell:
+            continue
         every = cell["blocked", ALL]
         lines.append(
             [
@@ -102,6 +111,7 @@ def _layers(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]
                 f"{every['gflops'] / peak:.0%}",
                 ratio("NCHW"),
                 ratio("layer"),
+                ratio("auto"),
                 f"{max(row['ratio'] for row in rivals):.2f}×" if rivals else "–",
                 every["dense"],
                 f"{every['spread']:.0%}",

@@ -6,7 +6,10 @@ Every result is checked against a float64 reference before it is timed. README.m
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,36 +55,51 @@ def main() -> None:
         "--quick", action="store_true", help="batch 2 and 64, sparsity 0.5 and 0.9, few rounds"
     )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", metavar="PATH", help="write everything measured here")
+    parser.add_argument("--budget", type=float, default=2.0, help="seconds after which no new round starts")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no new layer after these")
+    parser.add_argument(
+        "--json", metavar="PATH", type=Path, help="write what was measured; what is there already is kept"
+    )
     options = parser.parse_args()
     if options.quick:
         options.batch_sizes, options.sparsities, options.rounds = [2, 64], [0.5, 0.9], 5
     torch.set_num_threads(options.threads)
 
     layers = read_layers(options.layers)
-    rows: list[dict[str, Any]] = []
-    peaks: list[float] = []
+    result = read_result(options.json)
     console = Console() if sys.stdout.isatty() else Console(width=160)
+    cells = [(layer, batch) for layer in layers for batch in options.batch_sizes]
+    done = {(row["layer"], row["batch"], row["threads"]) for row in result["rows"]}
+    cells = [(layer, batch) for layer, batch in cells if (layer.name, batch, options.threads) not in done]
+    start = time.perf_counter()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(layers) * len(options.batch_sizes))
-        for layer in layers:
-            for batch in options.batch_sizes:
-                progress.update(task, description=f"{layer.name}, batch {batch}")
-                peaks.append(_core.fma_peak(0.05))
-                rows += measure(layer, batch, options)
-                progress.advance(task)
-    result = {
-        **provenance(),
-        "isa": _core.isa(),
-        "torch": torch.__version__,
-        "threads": options.threads,
-        # Of the threads together; the best reading: a noisy machine only lowers it.
-        "peak_gflops": max(peaks) * options.threads,
-        "rows": rows,
-    }
-    if options.json:
-        write_json(options.json, result)
+        task = progress.add_task("", total=len(cells))
+        for layer, batch in cells:
+            if time.perf_counter() - start > options.seconds:
+                console.print("time is up: the same command goes on from here")
+                break
+            progress.update(task, description=f"{layer.name}, batch {batch}")
+            # The best reading: a noisy machine only lowers it.
+            result["peak_gflops"] = max(result["peak_gflops"], _core.fma_peak(0.05))
+            result["rows"] += measure(layer, batch, options)
+            if options.json:
+                write_json(options.json, result)
+            progress.advance(task)
     print_tables(result, console)
+
+
+def read_result(path: Path | None) -> dict[str, Any]:
+    """Return the result to go on with, or a new one; refuse one from another machine or build."""
+    new = {**provenance(), "isa": _core.isa(), "torch": torch.__version__, "peak_gflops": 0.0, "rows": []}
+    if path is None or not path.exists():
+        return new
+    result = json.loads(path.read_text())
+    for key in ("cpu", "isa", "torch"):
+        if result[key] != new[key]:
+            raise SystemExit(
+                f"{path} was measured with {key} {result[key]}, this is {new[key]}: name another"
+            )
+    return result
 
 
 def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -106,12 +124,18 @@ def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[
             rivals["torch.compile"] = train_step(compiled, operands, torch.contiguous_format)
         ours = {key: passes[name] for key, passes in sparse.items()}
         rows += compare(layer, batch, name, rivals, ours, operands, options)
+    if options.threads > 1:
+        for sparsity in options.sparsities:
+            alone = {"one thread": CoreCandidate(operands, sparsity, 1, blocked=True).passes()[ALL]}
+            together = {("scaling", sparsity): sparse["blocked", sparsity][ALL]}
+            rows += compare(layer, batch, ALL, alone, together, operands, options)
     steps = {name: train_step(dense_layer(operands), operands, form) for name, form in FORMATS.items()}
     for sparsity in options.sparsities:
         layers: dict[Any, Candidate] = {
-            ("layer", sparsity): train_step(
-                sparse_layer(operands, sparsity), operands, torch.contiguous_format
+            (kind, sparsity): train_step(
+                sparse_layer(operands, sparsity, backend), operands, torch.contiguous_format
             )
+            for kind, backend in (("layer", "sparse"), ("auto", "auto"))
         }
         for name, module in sparseprop_layers(operands, sparsity).items():
             layers[name, sparsity] = train_step(module, operands, torch.contiguous_format)
@@ -129,7 +153,9 @@ def compare(
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """Time dense and sparse candidates of one pass in turns; return a row for each sparse one."""
-    times: dict[Any, Timing] = interleave({**dense, **sparse}, rounds=options.rounds)
+    times: dict[Any, Timing] = interleave(
+        {**dense, **sparse}, rounds=options.rounds, budget_seconds=options.budget
+    )
     best = min(dense, key=lambda key: times[key].fastest)
     repeats = 1 if name != ALL else 2 if layer.first else 3
     rows = []
@@ -140,15 +166,16 @@ def compare(
             {
                 "layer": layer.name,
                 "batch": batch,
+                "threads": options.threads,
                 "sparsity": sparsity,
                 "pass": name,
                 "kind": kind,
-                "seconds": mine.fastest,
-                "spread": max(mine.spread, times[best].spread),
+                "seconds": float(f"{mine.fastest:.4g}"),
+                "spread": round(max(mine.spread, times[best].spread), 3),
                 "dense": best,
-                "dense_seconds": times[best].fastest,
-                "ratio": times[best].fastest / mine.fastest,
-                "gflops": repeats * layer.flops(batch, kept) / mine.fastest * 1e-9,
+                "dense_seconds": float(f"{times[best].fastest:.4g}"),
+                "ratio": round(times[best].fastest / mine.fastest, 4),
+                "gflops": round(repeats * layer.flops(batch, kept) / mine.fastest * 1e-9, 2),
             }
         )
     return rows

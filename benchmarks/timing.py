@@ -85,7 +85,10 @@ def provenance() -> dict[str, Any]:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    Path(path).write_text(json.dumps(content, indent=1) + "\n")
+    """Write a mapping, its "rows" one a line."""
+    head = json.dumps({**content, "rows": []}, indent=1).removesuffix("[]\n}")
+    rows = ",\n".join(json.dumps(row) for row in content["rows"])
+    Path(path).write_text(f"{head}[\n{rows}\n]\n}}\n")
 
 
 def _cpu_name() -> str:
