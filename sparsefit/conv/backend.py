@@ -186,6 +186,43 @@ def max_pool_backward(
     return grad_input
 
 
+def bias_relu_max_pool(data: Tensor, bias: Tensor, n: int, window: Window) -> tuple[Tensor, Tensor]:
+    """Return the maxima of max(data + bias, 0) over windows, and the place of each as uint8."""
+    data, bias = _readable(data, n), bias.contiguous()
+    output = empty(data, data.shape[1], (window.h_out, window.w_out), n)
+    places = torch.empty_like(output, dtype=torch.uint8)
+    load_core().bias_relu_max_pool(
+        _blocked(n, *data.shape[1:]),
+        _pool(window),
+        data.data_ptr(),
+        bias.data_ptr(),
+        output.data_ptr(),
+        places.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return output, places
+
+
+def bias_relu_max_pool_backward(
+    output: Tensor, grad_output: Tensor, places: Tensor, n: int, window: Window, size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients to an input of the given (H, W) and to the bias."""
+    output, grad_output = _readable(output, n), _readable(grad_output, n)
+    grad_input = empty(grad_output, grad_output.shape[1], size, n)
+    grad_bias = grad_output.new_empty(grad_output.shape[1])
+    load_core().bias_relu_max_pool_backward(
+        _blocked(n, *grad_input.shape[1:]),
+        _pool(window),
+        output.data_ptr(),
+        grad_output.data_ptr(),
+        places.data_ptr(),
+        grad_input.data_ptr(),
+        grad_bias.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return grad_input, grad_bias
+
+
 def average_pool(data: Tensor, n: int, window: Window) -> Tensor:
     """Return the sum over each window divided by its pixels; pixels outside the image count as zeros."""
     data = _readable(data, n)

@@ -154,6 +154,37 @@ def max_pool2d(
     return Blocked(pooled, x.n)
 
 
+def bias_relu_max_pool2d(
+    x: Blocked,
+    bias: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+) -> Blocked:
+    """Return ``max_pool2d(relu(add_bias(x, bias)))`` in one pass over the batch.
+
+    Parameters
+    ----------
+    x : Blocked
+        (N, C, H, W), for example of a convolution without its bias.
+    bias : Tensor
+        (C,), of the dtype of the batch.
+    kernel_size, stride, padding : int or pair of int
+        As in ``torch.nn.functional.max_pool2d``.
+    """
+    if bias.shape != x.shape[1:2] or bias.dtype != x.data.dtype:
+        raise InputError(
+            f"a bias for {_describe(x)} must be {x.data.dtype} of shape ({x.shape[1]},), "
+            f"got {bias.dtype} of shape {shape_text(bias.shape)}"
+        )
+    kernel, edge = _pair(kernel_size), _pair(padding)
+    step = kernel if stride is None or stride == [] else _pair(stride)
+    window = _window(x, kernel, step, edge, False)
+    if _has_kernels(x.data) and _is_small(window):
+        return Blocked(blocked_op.bias_relu_max_pool(x.data, bias, x.n, window)[0], x.n)
+    return max_pool2d(relu(add_bias(x, bias)), kernel_size, stride, padding)
+
+
 def avg_pool2d(
     x: Blocked,
     kernel_size: int | Sequence[int],

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparsefit.conv import backend as kernels
 from sparsefit.conv.backend import Window, empty
+from sparsefit.conv.layout import zero_past
 from sparsefit.conv.registration import make_operator
 
 
@@ -92,14 +93,16 @@ def _save_max_pool_backward(ctx: Any, inputs: tuple, output: Any) -> None:
 
 
 def _derive_max_pool_backward(ctx: Any, grad: Tensor) -> tuple:
-    """Pick the gradient at the places of the maxima."""
     (places,) = ctx.saved_tensors
-    window, width = Window(*ctx.window), grad.shape[3]
+    return _pick(grad, places, Window(*ctx.window)), None, None, None, None
+
+
+def _pick(data: Tensor, places: Tensor, window: Window) -> Tensor:
+    """Return the data at the places of the maxima."""
     row = torch.arange(window.h_out)[:, None, None] * window.stride_h - window.pad_top
     column = torch.arange(window.w_out)[:, None] * window.stride_w - window.pad_left
-    pixels = (row + places // window.kernel_w) * width + column + places % window.kernel_w
-    picked = grad.flatten(2, 3).gather(2, pixels.flatten(2, 3))
-    return picked.view(places.shape), None, None, None, None
+    pixels = (row + places // window.kernel_w) * data.shape[3] + column + places % window.kernel_w
+    return data.flatten(2, 3).gather(2, pixels.flatten(2, 3)).view(places.shape)
 
 
 max_pool = make_operator("max_pool", _max_pool, _fake_max_pool, _save_max_pool, _derive_max_pool)
@@ -109,6 +112,66 @@ max_pool_backward = make_operator(
     _fake_max_pool_backward,
     _save_max_pool_backward,
     _derive_max_pool_backward,
+)
+
+
+def _bias_relu_max_pool(data: Tensor, bias: Tensor, n: int, window: Sequence[int]) -> tuple[Tensor, Tensor]:
+    return kernels.bias_relu_max_pool(data, bias, n, Window(*window))
+
+
+def _fake_bias_relu_max_pool(data, bias, n, window):  # type: ignore[no-untyped-def]
+    return _fake_max_pool(data, n, window)
+
+
+def _save_bias_relu_max_pool(ctx: Any, inputs: tuple, output: Any) -> None:
+    data, _, ctx.n, ctx.window = inputs
+    ctx.size = data.shape[2:4]
+    ctx.save_for_backward(*output)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _derive_bias_relu_max_pool(ctx: Any, grad: Tensor, _: Any) -> tuple:
+    output, places = ctx.saved_tensors
+    grads = bias_relu_max_pool_backward(output, grad, places, ctx.n, ctx.window, ctx.size)
+    return *grads, None, None
+
+
+def _bias_relu_max_pool_backward(
+    output: Tensor, grad_output: Tensor, places: Tensor, n: int, window: Sequence[int], size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    return kernels.bias_relu_max_pool_backward(output, grad_output, places, n, Window(*window), size)
+
+
+def _fake_bias_relu_max_pool_backward(output, grad_output, places, n, window, size):  # type: ignore[no-untyped-def]
+    channels = grad_output.shape[1]
+    return empty(grad_output, channels, size, n), grad_output.new_empty(channels)
+
+
+def _save_bias_relu_max_pool_backward(ctx: Any, inputs: tuple, output: Any) -> None:
+    result, _, places, ctx.n, ctx.window, _ = inputs
+    ctx.save_for_backward(result, places)
+
+
+def _derive_bias_relu_max_pool_backward(ctx: Any, grad: Tensor, grad_bias: Tensor) -> tuple:
+    """Pick both gradients where ReLU let the maximum through; its slope does not depend on the maximum."""
+    output, places = ctx.saved_tensors
+    picked = _pick(grad, places, Window(*ctx.window)) + grad_bias.view(-1, 1, 1, 1)
+    return None, zero_past(picked * (output > 0), ctx.n), *(None,) * 4
+
+
+bias_relu_max_pool = make_operator(
+    "bias_relu_max_pool",
+    _bias_relu_max_pool,
+    _fake_bias_relu_max_pool,
+    _save_bias_relu_max_pool,
+    _derive_bias_relu_max_pool,
+)
+bias_relu_max_pool_backward = make_operator(
+    "bias_relu_max_pool_backward",
+    _bias_relu_max_pool_backward,
+    _fake_bias_relu_max_pool_backward,
+    _save_bias_relu_max_pool_backward,
+    _derive_bias_relu_max_pool_backward,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsefit.conv import op
-from sparsefit.conv.blocked import Blocked
+from sparsefit.conv.blocked import Blocked, bias_relu_max_pool2d
 from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.mask import check_mask, shape_text
@@ -82,14 +83,14 @@ class SparseLayer(nn.Module):
         kernel_mask = mask.view(self.geometry.weight_shape)
         self.register_buffer("pattern", pattern(kernel_mask, self.geometry.groups), persistent=False)
 
-    def _convolve(self, input: Tensor, n: int | None) -> Tensor:
+    def _convolve(self, input: Tensor, n: int | None, *, with_bias: bool = True) -> Tensor:
         if autocast_is_on(input.device.type):
             # The kernels have one dtype; autocast may have given another to the layer before.
             input = input.to(self.values.dtype)
         return op.conv2d(
             input,
             self.values,
-            self.bias,
+            self.bias if with_bias else None,
             self.positions,
             self.pattern,
             self.geometry,
@@ -179,12 +180,7 @@ class SparseConv2d(SparseLayer):
     def forward(self, input: Tensor | Blocked) -> Tensor | Blocked:
         """Return the convolution of the input with the kept weights, plus the bias; layout as the input."""
         if isinstance(input, Blocked):
-            if self._edges is not None:
-                raise InputError(
-                    "a blocked input needs padding_mode='zeros', "
-                    f"the layer has {self._arguments['padding_mode']!r}: call it with from_blocked(input)"
-                )
-            return Blocked(self._convolve(input.spatial(), input.n), input.n)
+            return self._convolve_blocked(input)
         if input.dim() not in (3, 4):
             raise InputError(
                 "SparseConv2d takes (N, C, H, W), (C, H, W) or a Blocked batch, "
@@ -195,6 +191,30 @@ class SparseConv2d(SparseLayer):
             batch = functional.pad(batch, self._edges, mode=self._arguments["padding_mode"])
         output = self._convolve(batch, None)
         return output if input.dim() == 4 else output.squeeze(0)
+
+    def relu_max_pool2d(
+        self,
+        input: Blocked,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+    ) -> Blocked:
+        """Return ``max_pool2d(relu(layer(input)))``; bias, ReLU and pooling take one pass over the output."""
+        if not isinstance(input, Blocked):
+            raise InputError(
+                f"relu_max_pool2d takes a Blocked batch, got {type(input).__name__}: make it with to_blocked"
+            )
+        output = self._convolve_blocked(input, with_bias=False)
+        bias = self.values.new_zeros(self.geometry.c_out) if self.bias is None else self.bias
+        return bias_relu_max_pool2d(output, bias, kernel_size, stride, padding)
+
+    def _convolve_blocked(self, input: Blocked, *, with_bias: bool = True) -> Blocked:
+        if self._edges is not None:
+            raise InputError(
+                "a blocked input needs padding_mode='zeros', "
+                f"the layer has {self._arguments['padding_mode']!r}: call it with from_blocked(input)"
+            )
+        return Blocked(self._convolve(input.spatial(), input.n, with_bias=with_bias), input.n)
 
     def to_dense(self) -> nn.Conv2d:
         """Return the equivalent ``torch.nn.Conv2d``, zeros where the mask is."""
