@@ -2,8 +2,8 @@
 
     python benchmarks/report.py [--sweeps 20] [--trials 100] [--keep FOLDER]
 
-Each sweep is a table of trials: 14 batch sizes, 4 sparsities, two metaparameters; at the defaults 5,600 trials.
-K* = c1/B + c2 with 5 % noise is reached near the best learning rate only; other trials need longer, miss the
+Each sweep is a table of trials: 14 batch sizes, 4 sparsities, two metaparameters; 5,600 trials by default.
+K* = c1/B + c2 with 5 % noise is reached near the best learning rate only; others need longer, miss the
 goal or diverge. The time is that of the whole command, from the tables to the page.
 """
 

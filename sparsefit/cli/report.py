@@ -48,8 +48,9 @@ def command(inputs: tuple[Path, ...], decompositions: tuple[str, ...], out: Path
         raise InputError(f"--confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
     check_folder(out)
     parts = {path: load(path) for path in decompositions}
-    material = combine([read(path) for path in inputs], parts, confidence=confidence)
-    count = write_report(material, out, processes=os.cpu_count() or 1)
+    cpus = os.cpu_count() or 1
+    material = combine([read(path) for path in inputs], parts, confidence=confidence, processes=cpus)
+    count = write_report(material, out, processes=cpus)
     click.echo(f"{out / 'index.html'}: {count} figures", err=True)
 
 

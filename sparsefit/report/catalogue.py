@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sparsefit.report.figures import (
@@ -42,20 +43,23 @@ class Entry:
     name : str
         Stem of its files.
     title, caption : str
-    frame : DataFrame
-        What is drawn, and the content of the CSV file; empty if it cannot be drawn.
+    gather : callable
+        Returns the frame: what is drawn, and the content of the CSV file; empty if nothing can be drawn.
     draw : callable
         Makes the figure from the frame.
     reason : str
         What is said instead where the frame is empty.
+    note : callable, optional
+        Returns from the frame what the caption adds.
     """
 
     name: str
     title: str
     caption: str
-    frame: pd.DataFrame
+    gather: Callable[[], pd.DataFrame]
     draw: Callable[[pd.DataFrame], Figure]
     reason: str = ""
+    note: Callable[[pd.DataFrame], str] | None = None
 
 
 def slug(text: str) -> str:
@@ -71,7 +75,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "Figure 1: data parallelism (in the paper also Figures 7 to 11)",
         "Points: the fewest steps in which a trial reached the goal. Curves: c1/B + c2 with its interval; a "
         "vertical tick marks c1/c2. Dotted: linear scaling. Right: each sparsity over its first point.",
-        scaling.gather(workload),
+        partial(scaling.gather, workload),
         scaling.draw,
         "No trial of any study reached the goal, so there is no steps-to-result.",
     )
@@ -81,7 +85,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "Logarithm of measured over fitted steps; the band is one standard deviation. An open marker "
         "is a study "
         "that did not reach the goal, at its expected value.",
-        residuals.gather(workload),
+        partial(residuals.gather, workload),
         residuals.draw,
         NO_FIT,
     )
@@ -91,7 +95,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "The width of a curve at a height is the profile-likelihood interval at that confidence; its "
         "tip is the "
         "maximum. An arm that leaves the panel is an open end: the data give a limit on one side only.",
-        profiles.gather(workload),
+        partial(profiles.gather, workload),
         profiles.draw,
         "No fit has more than the two rows that a curve of two parameters needs, so the likelihood "
         "has no width.",
@@ -105,7 +109,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
             "A panel a study, from the smallest batch size to the largest; axes are those that were "
             "searched. "
             "A trial that was stopped early counts as incomplete in the paper, which runs each to the end.",
-            trials.gather(workload, other),
+            partial(trials.gather, workload, other),
             trials.draw,
             NO_TRIALS if workload.trials.empty else "The trials have no column of a learning rate.",
         )
@@ -113,7 +117,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         f"{stem}-figure-4-learning-rates",
         "Figure 4: learning rates by batch size",
         "The line joins the best learning rates. Trials that failed stand a little to the right.",
-        learning_rates.gather(workload),
+        partial(learning_rates.gather, workload),
         learning_rates.draw,
         NO_TRIALS if workload.trials.empty else "The trials have no column of a learning rate.",
     )
@@ -121,7 +125,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         f"{stem}-figure-6-training-logs",
         "Figure 6: training logs of the best trials",
         "Validation error at every goal check of the trial that needed the fewest steps.",
-        logs.gather(workload),
+        partial(logs.gather, workload),
         logs.draw,
         "No training curves were kept; sparsefit sweep --full-curves keeps them, in the file of the sweep.",
     )
@@ -131,20 +135,20 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "The best of the first n trials over the best of all, a line a batch size. Flat lines at the "
         "right say "
         "that more trials would change little.",
-        trial_count.gather(workload),
+        partial(trial_count.gather, workload),
         trial_count.draw,
         NO_TRIALS if workload.trials.empty else "No trial reached the goal.",
     )
-    costs = cost.gather(workload)
     yield Entry(
         f"{stem}-cost",
         "Cost, and what the devices of the sweep saved",
         "Left: examples trained on, against the paper's protocol, in which a trial that was stopped early "
-        "would have gone on, at most to the last step. Right: validation examples that the goal checks of these "
-        f"trials looked at. {cost.words(costs)}",
-        costs,
+        "would have gone on, at most to the last step. Right: validation examples that the goal checks of "
+        "these trials looked at.",
+        partial(cost.gather, workload),
         cost.draw,
         NO_TRIALS if workload.trials.empty else "The input does not record what trials cost.",
+        cost.words,
     )
 
 
@@ -157,12 +161,11 @@ def across(material: Material) -> Iterator[Entry]:
             f"figure-2-optimizers-{number}",
             "Figure 2: optimizers compared",
             f"The same data, network, schedule and goal: {names}.",
-            optimizers.gather(family),
+            partial(optimizers.gather, family),
             optimizers.draw,
         )
     if not families:
         yield missing(
-            material,
             "figure-2-optimizers",
             "Figure 2: optimizers compared",
             optimizers.draw,
@@ -174,7 +177,7 @@ def across(material: Material) -> Iterator[Entry]:
         "Points: measured, with the range that evaluation every few steps leaves open. Curves: ratio "
         "of the fits "
         "with its interval. Band: the range that the paper reports for sparsity 0.9.",
-        ratios.gather(material),
+        partial(ratios.gather, material),
         ratios.draw,
         "No sparse group has a dense group that agrees in all else, with a batch size in common.",
     )
@@ -185,13 +188,12 @@ def across(material: Material) -> Iterator[Entry]:
             "Local Lipschitz constant of the gradient along training, and the training loss of the "
             "same networks. "
             "Thick: mean over seeds.",
-            smoothness.gather(decomposition),
+            partial(smoothness.gather, decomposition),
             smoothness.draw,
             f"{path} holds no measurements along training, only their summary.",
         )
     if not material.decompositions:
         yield missing(
-            material,
             "figure-5-smoothness",
             "Figure 5: smoothness over training",
             smoothness.draw,
@@ -200,8 +202,13 @@ def across(material: Material) -> Iterator[Entry]:
         )
 
 
-def missing(
-    material: Material, name: str, title: str, draw: Callable[[pd.DataFrame], Figure], reason: str
-) -> Entry:
+def missing(name: str, title: str, draw: Callable[[pd.DataFrame], Figure], reason: str) -> Entry:
     """Return an entry without data."""
-    return Entry(name, title, "", material.workloads[0].steps.iloc[:0], draw, reason)
+    return Entry(name, title, "", no_rows, draw, reason)
+
+
+def no_rows() -> pd.DataFrame:
+    """Return an empty frame."""
+    import pandas as pd
+
+    return pd.DataFrame()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +23,31 @@ ALONE = 24
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure on the page.
+class Made:
+    """A figure as the page shows it.
 
     Attributes
     ----------
-    entry : Entry
-    image : str
-        The figure as a data URI; empty where it could not be drawn.
+    name, title, caption, reason : str
+        As in the catalogue, the caption with its note.
+    data : bytes
+        The frame as CSV.
+    files : Files or None
+        None where the frame is empty.
     """
 
-    entry: Entry
-    image: str
+    name: str
+    title: str
+    caption: str
+    reason: str
+    data: bytes
+    files: Files | None
+
+    @property
+    def image(self) -> str:
+        """The figure as a data URI."""
+        code = b"" if self.files is None else base64.b64encode(self.files.svg)
+        return f"data:image/svg+xml;base64,{code.decode()}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Section:
     anchor: str
     sentences: list[str]
     fits: list[dict[str, str]]
-    figures: list[Shown]
+    figures: list[Made]
 
 
 def write_report(material: Material, folder: Path, *, processes: int = 1) -> int:
@@ -71,50 +83,50 @@ def write_report(material: Material, folder: Path, *, processes: int = 1) -> int
         The folder holds files of something else, or cannot be written.
     """
     entries = [list(catalogue.of_workload(w, i)) for i, w in enumerate(material.workloads, 1)]
-    across = list(catalogue.across(material))
-    drawn = draw_all([entry for group in (*entries, across) for entry in group], processes)
+    entries.append(list(catalogue.across(material)))
+    made = iter(make_all([entry for group in entries for entry in group], processes))
+    *figures, across = [[next(made) for _ in group] for group in entries]
     tables = content.tables(material)
     files: dict[str, bytes] = {f"tables/{name}.csv": as_csv(table) for name, table in tables.items()}
-    for name, (entry, figure) in drawn.items():
-        files[f"figures/{name}.png"] = figure.png
-        files[f"figures/{name}.svg"] = figure.svg
-        files[f"figures/{name}.csv"] = as_csv(entry.frame)
+    drawn = [figure for group in (*figures, across) for figure in group if figure.files is not None]
+    for figure in drawn:
+        assert figure.files is not None
+        files[f"figures/{figure.name}.png"] = figure.files.png
+        files[f"figures/{figure.name}.svg"] = figure.files.svg
+        files[f"figures/{figure.name}.csv"] = figure.data
     sections = [
         Section(
             workload,
             f"workload-{number}",
             content.describe(workload),
             content.fit_rows(workload),
-            [show(entry, drawn) for entry in group],
+            group,
         )
-        for number, (workload, group) in enumerate(zip(material.workloads, entries, strict=True), 1)
+        for number, (workload, group) in enumerate(zip(material.workloads, figures, strict=True), 1)
     ]
-    files["index.html"] = page(material, sections, [show(entry, drawn) for entry in across], list(tables))
+    files["index.html"] = page(material, sections, across, list(tables))
     write_folder(folder, files)
     return len(drawn)
 
 
-def draw_all(entries: Iterable[Entry], processes: int) -> dict[str, tuple[Entry, Files]]:
-    """Return every figure that its data can fill, by name."""
-    full = [entry for entry in entries if not entry.frame.empty]
-    work = [entry.draw for entry in full], [entry.frame for entry in full]
-    if processes > 1 and len(full) > ALONE:
+def make_all(entries: list[Entry], processes: int) -> list[Made]:
+    """Gather the data of every figure and draw those that have some."""
+    if processes > 1 and len(entries) > ALONE:
         with ProcessPoolExecutor(processes) as pool:
-            figures = list(pool.map(render, *work, chunksize=4))
-    else:
-        figures = list(map(render, *work))
-    return {entry.name: (entry, files) for entry, files in zip(full, figures, strict=True)}
+            return list(pool.map(make, entries))
+    return [make(entry) for entry in entries]
 
 
-def show(entry: Entry, drawn: dict[str, tuple[Entry, Files]]) -> Shown:
-    """Return what the page shows of an entry."""
-    if entry.name not in drawn:
-        return Shown(entry, "")
-    code = base64.b64encode(drawn[entry.name][1].svg).decode()
-    return Shown(entry, f"data:image/svg+xml;base64,{code}")
+def make(entry: Entry) -> Made:
+    """Gather and draw one figure."""
+    frame = entry.gather()
+    note = entry.note(frame) if entry.note is not None else ""
+    caption = f"{entry.caption} {note}".strip()
+    files = None if frame.empty else render(entry.draw, frame)
+    return Made(entry.name, entry.title, caption, entry.reason, as_csv(frame), files)
 
 
-def page(material: Material, sections: list[Section], across: list[Shown], tables: list[str]) -> bytes:
+def page(material: Material, sections: list[Section], across: list[Made], tables: list[str]) -> bytes:
     """Return the page; the template escapes every text that it is given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

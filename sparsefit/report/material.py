@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.claims import CATALOGUE
 from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.decomposition import Decomposition
 from sparsefit.fitting.results import CurveFit, Ratio
@@ -18,6 +21,9 @@ from sparsefit.report.source import COSTS, Source
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ALONE = 3
+"""Families up to which starting another process takes longer than it saves."""
 
 BASE = ("batch_size", "steps", "max_steps", "eval_interval", "sparsity")
 
@@ -73,9 +79,22 @@ class Material:
 
 
 def combine(
-    sources: Sequence[Source], decompositions: Mapping[str, Decomposition], *, confidence: float = 0.95
+    sources: Sequence[Source],
+    decompositions: Mapping[str, Decomposition],
+    *,
+    confidence: float = 0.95,
+    processes: int = 1,
 ) -> Material:
     """Put all inputs into one table, fit and judge it, and split it into workloads.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    decompositions : mapping of str to Decomposition
+        By path.
+    confidence : float
+    processes : int
+        Among which the fits are divided.
 
     Raises
     ------
@@ -103,9 +122,57 @@ def combine(
         frames.append(cells.assign(source=str(number)))
     table = pd.concat(frames, ignore_index=True).fillna("")
     split = [*by, "sparsity"] if (table["sparsity"] != "").any() else list(by)
-    validation = validate(table, list(decompositions.values()), by=split, confidence=confidence)
+    rest = [name for name in by if name not in ("workload", "optimizer")]
+    families = [rows for _, rows in table.groupby(rest, sort=False)] if rest else [table]
+    judge = partial(
+        judge_family, decompositions=tuple(decompositions.values()), by=split, confidence=confidence
+    )
+    if processes > 1 and len(families) > ALONE:
+        with ProcessPoolExecutor(processes) as pool:
+            validation = merge(list(pool.map(judge, families)))
+    else:
+        validation = merge([judge(family) for family in families])
     workloads = split_workloads(table, by, sources, validation)
     return Material(tuple(sources), workloads, validation, dict(decompositions))
+
+
+def judge_family(
+    table: pd.DataFrame, *, decompositions: Sequence[Decomposition], by: Sequence[str], confidence: float
+) -> ValidationResult | InputError:
+    """Fit and judge workloads that claims may compare: those that differ in name and optimizer only."""
+    try:
+        return validate(table, decompositions, by=by, confidence=confidence)
+    except InputError as error:
+        return error
+
+
+def merge(results: Sequence[ValidationResult | InputError]) -> ValidationResult:
+    """Return the results of all families as one; a claim that none could be judged on stands once.
+
+    Raises
+    ------
+    InputError
+        No family has a group that can be fitted.
+    """
+    found = [result for result in results if not isinstance(result, InputError)]
+    errors = [result for result in results if isinstance(result, InputError)]
+    if not found:
+        raise errors[0]
+    claims = []
+    for name in CATALOGUE:
+        judged = [claim for result in found for claim in result.claims if claim.name == name]
+        claims += [claim for claim in judged if claim.group] or judged[:1]
+    fit = replace(
+        found[0].fit,
+        fits=tuple(fit for result in found for fit in result.fit.fits),
+        ratios=tuple(ratio for result in found for ratio in result.fit.ratios),
+        warnings=(
+            *(warning for result in found for warning in result.fit.warnings),
+            *(f"left out: {error}" for error in errors),
+        ),
+    )
+    sizes = tuple(size for result in found for size in result.critical_batch_sizes)
+    return replace(found[0], claims=tuple(claims), critical_batch_sizes=sizes, fit=fit)
 
 
 def split_workloads(
@@ -121,7 +188,7 @@ def split_workloads(
     keys = [tuple(map(str, key)) for key in table[list(by)].drop_duplicates().itertuples(index=False)]
     names = name_keys(by, keys)
     rows_of = {tuple(map(str, key)): rows for key, rows in table.groupby(list(by), sort=False)}
-    steps_of = {tuple(text(part) for part in key): rows for key, rows in steps.groupby(list(by), sort=False)}
+    steps_of = {tuple(map(comparable, key)): rows for key, rows in steps.groupby(list(by), sort=False)}
 
     def members(entries: Sequence[Any], key: tuple[str, ...]) -> list[Any]:
         wanted = tuple(comparable(part) for part in key)
@@ -131,8 +198,7 @@ def split_workloads(
     for key, name in zip(keys, names, strict=True):
         rows = rows_of[key]
         source = sources[int(rows["source"].iloc[0])]
-        wanted = tuple(comparable(part) for part in key)
-        study = next((r for k, r in steps_of.items() if tuple(map(comparable, k)) == wanted), steps.iloc[:0])
+        study = steps_of.get(tuple(map(comparable, key)), steps.iloc[:0])
         fits = sorted(members(validation.fit.fits, key), key=lambda fit: sparsity_of(fit.group))
         found.append(
             Workload(
@@ -171,11 +237,6 @@ def sparsity_of(group: Mapping[str, Any]) -> float:
     """Return the sparsity of a group, 0 where it has none."""
     value = group.get("sparsity", 0.0)
     return float(value) if value not in ("", None) else 0.0
-
-
-def text(value: Any) -> str:
-    """Return a part of a key as text."""
-    return str(value)
 
 
 def comparable(value: Any) -> float | str:

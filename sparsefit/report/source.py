@@ -11,7 +11,7 @@ import numpy as np
 from sparsefit.fitting.columns import find_columns, normalise
 from sparsefit.fitting.layout_files import METAPARAMETERS
 from sparsefit.fitting.reading import as_text
-from sparsefit.fitting.steps import statuses
+from sparsefit.fitting.steps import measure_steps, statuses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **detail
 
     cells = as_text(table)
     columns = find_columns(cells)
+    measure_steps(cells, columns)  # complains of wrong cells by their rows in this file
     number = pd.to_numeric(cells[columns.steps], errors="coerce").to_numpy(float)
     status = statuses(cells, columns, number)
     own = {columns.optional[name]: name for name in columns.optional}
