@@ -68,7 +68,10 @@ Shared<T> dynamic_shared(std::size_t byte, std::size_t count) {
     return {&shared_memory.dynamic, byte, static_cast<std::int64_t>(count)};
 }
 
-// Runs all blocks of a launch, in shuffled order. Throws Fault.
+// Runs only so many blocks at each end of a grid, if not 0: for operands too large to fill.
+inline std::uint64_t edge_blocks = 0;
+
+// Runs the blocks of a launch, in shuffled order. Throws Fault.
 inline void run(const char* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
                 const std::function<void()>& body) {
     const auto refuse = [&](const std::string& what) { throw Fault(std::string(kernel) + ": " + what); };
@@ -83,8 +86,11 @@ inline void run(const char* kernel, dim3 grid, dim3 block, std::size_t shared_by
     shared_memory.arrays.clear();
     Block runner(kernel, static_cast<int>(threads), body);
     std::mt19937_64 random(order_seed);
-    std::vector<std::uint64_t> order(std::uint64_t{grid.x} * grid.y * grid.z);
+    const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+    const bool all = edge_blocks == 0 || blocks <= 2 * edge_blocks;
+    std::vector<std::uint64_t> order(all ? blocks : 2 * edge_blocks);
     std::iota(order.begin(), order.end(), 0);
+    if (!all) std::iota(order.begin() + edge_blocks, order.end(), blocks - edge_blocks);
     if (order_seed != 0) std::shuffle(order.begin(), order.end(), random);
     for (const std::uint64_t i : order) {
         blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "tests"
 CXX = os.environ.get("CXX", "g++")
-EMULATED = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-g1", "-Icsrc"]
+EMULATED = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-g1", "-Icsrc"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 
 
@@ -47,3 +47,9 @@ def nvcc() -> str:
     if found is None:
         pytest.skip("no nvcc in CUDA_HOME/bin or on the PATH")
     return found
+
+
+def emulated_sources() -> list[str]:
+    """Return the CUDA sources that run on the CPU: all but the one that asks the driver for devices."""
+    paths = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
+    return [str(path.relative_to(ROOT)) for path in paths if path.name != "device.cu"]
