@@ -6,6 +6,9 @@
 #include <optional>
 
 #include "bindings_blocked.h"
+#ifdef SPARSEFIT_CUDA
+#include "bindings_cuda.h"
+#endif
 #include "bindings_device.h"
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
@@ -91,4 +94,7 @@ PYBIND11_MODULE(_core, m) {
           "grad_values"_a, "grad_bias"_a, "threads"_a, Unlocked());
     bind_blocked(m);
     bind_device(m);
+#ifdef SPARSEFIT_CUDA
+    bind_cuda(m);
+#endif
 }

@@ -1,8 +1,8 @@
 """The door to the compiled core: tensors in, addresses and strides out, outputs allocated here.
 
 One function a pass. A tensor is strided, (N, C, H, W) with any strides, when ``n`` is None; else it is
-blocked, (ceil(n / lanes), C, H, W, lanes). Checks were made by the caller. ``handles`` is where another
-device joins.
+blocked, (ceil(n / lanes), C, H, W, lanes). Checks were made by the caller. For the passes and for the way
+into blocks and out of them, ``cuda`` has kernels too; poolings have them on the CPU only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sparsefit.conv import cuda
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.layout import memory_format
 from sparsefit.errors import MissingCoreError
@@ -57,7 +58,9 @@ def load_core() -> ModuleType:
 
 def handles(tensor: Tensor) -> bool:
     """Whether the core has kernels for tensors like this one; the reference serves all others."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+    if tensor.dtype != torch.float32:
+        return False
+    return bool(load_core().cuda_architectures()) if cuda.is_on(tensor) else tensor.device.type == "cpu"
 
 
 def forward(
@@ -69,6 +72,21 @@ def forward(
     values = values.contiguous()
     bias = None if bias is None else bias.contiguous()
     x = _readable(input, n)
+    if cuda.is_on(input):
+        core, conv = load_core(), _conv(geometry, _samples(input, n), *sizes)
+        x_operand, y_operand = _operand(x, n), _operand(output, n)
+        where, _scratch = cuda.where(core, input, core.cuda_forward_scratch(conv, x_operand, y_operand))
+        core.cuda_forward(
+            conv,
+            x_operand,
+            values.data_ptr(),
+            0 if bias is None else bias.data_ptr(),
+            pattern.data_ptr(),
+            values.shape[0],
+            y_operand,
+            where,
+        )
+        return output
     load_core().forward(
         _conv(geometry, _samples(input, n), *sizes),
         _operand(x, n),
@@ -93,6 +111,14 @@ def backward_input(
     grad_input = empty(grad_output, geometry.c_in, size, n)
     values = values.contiguous()
     g = _readable(grad_output, n)
+    if cuda.is_on(g):
+        core, conv = load_core(), _conv(geometry, _samples(g, n), *_sizes(geometry, *size))
+        g_operand, x_operand = _operand(g, n), _operand(grad_input, n)
+        where, _scratch = cuda.where(core, g, core.cuda_backward_input_scratch(conv, g_operand, x_operand))
+        core.cuda_backward_input(
+            conv, g_operand, values.data_ptr(), pattern.data_ptr(), values.shape[0], x_operand, where
+        )
+        return grad_input
     load_core().backward_input(
         _conv(geometry, _samples(grad_output, n), *_sizes(geometry, *size)),
         _operand(g, n),
@@ -117,6 +143,21 @@ def backward_weight(
     grad_values = input.new_empty(nnz)
     grad_bias = input.new_empty(geometry.c_out if with_bias else 0)
     x, g = _readable(input, n), _readable(grad_output, n)
+    if cuda.is_on(x):
+        core, conv = load_core(), _conv(geometry, _samples(x, n), *_sizes(geometry, *x.shape[2:4]))
+        operands = (_operand(x, n), _operand(g, n))
+        floats = core.cuda_backward_weight_scratch(conv, *operands, nnz, with_bias)
+        where, _scratch = cuda.where(core, x, floats)
+        core.cuda_backward_weight(
+            conv,
+            *operands,
+            pattern.data_ptr(),
+            nnz,
+            grad_values.data_ptr(),
+            grad_bias.data_ptr() if with_bias else 0,
+            where,
+        )
+        return grad_values, grad_bias
     load_core().backward_weight(
         _conv(geometry, _samples(input, n), *_sizes(geometry, *input.shape[2:4])),
         _operand(x, n),
@@ -133,6 +174,12 @@ def to_blocks(x: Tensor, lanes: int) -> Tensor:
     """Return the blocks (ceil(N / lanes), C, H, W, lanes) of a strided (N, C, H, W)."""
     n, channels, height, width = x.shape
     blocks = x.new_empty((-(-n // lanes), channels, height, width, lanes))
+    if cuda.is_on(x):
+        core = load_core()
+        core.cuda_to_blocked(
+            n, channels, height, width, _operand(x, None), _operand(blocks, n), cuda.where(core, x)[0]
+        )
+        return blocks
     load_core().to_blocked(
         _blocked(n, channels, height, width, lanes),
         _operand(x, None),
@@ -147,6 +194,12 @@ def from_blocks(data: Tensor, n: int) -> Tensor:
     shape = data.shape[1:4]
     data = _readable(data, n)
     output = data.new_empty((n, *shape))
+    if cuda.is_on(data):
+        core = load_core()
+        core.cuda_from_blocked(
+            n, *shape, _operand(data, n), _operand(output, None), cuda.where(core, data)[0]
+        )
+        return output
     load_core().from_blocked(
         _blocked(n, *shape, data.shape[4]), data.data_ptr(), _operand(output, None), torch.get_num_threads()
     )
@@ -310,4 +363,6 @@ def _readable(tensor: Tensor, n: int | None) -> Tensor:
 def _operand(tensor: Tensor, n: int | None) -> object:
     if n is None:
         return load_core().Operand(tensor.data_ptr(), strides=tensor.stride())
+    if cuda.is_on(tensor):
+        cuda.check_lanes(tensor.shape[4])
     return load_core().Operand(tensor.data_ptr(), lanes=tensor.shape[4])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils import _pytree
 
-from sparsefit.conv import blocked_op, layout
+from sparsefit.conv import blocked_op, cuda, layout
 from sparsefit.conv.backend import Window, handles
 from sparsefit.conv.mask import shape_text
 from sparsefit.conv.registration import functorch_is_active
@@ -98,7 +98,8 @@ def to_blocked(x: Tensor) -> Blocked:
         raise InputError(f"to_blocked takes (N, C, H, W) or (N, F), got {shape_text(x.shape)}")
     n = x.shape[0]
     to_blocks = blocked_op.to_blocks if _has_kernels(x) else layout.to_blocks
-    data = to_blocks(x if x.dim() == 4 else x[:, :, None, None], layout.lanes_for(n))
+    lanes = layout.lanes_for(n, cuda.LEAST_LANES if cuda.is_on(x) else 1)
+    data = to_blocks(x if x.dim() == 4 else x[:, :, None, None], lanes)
     return Blocked(data if x.dim() == 4 else data[:, :, 0, 0], n)
 
 
@@ -147,7 +148,7 @@ def max_pool2d(
     kernel, edge, spread = _pair(kernel_size), _pair(padding), _pair(dilation)
     step = kernel if stride is None or stride == [] else _pair(stride)
     window = _window(x, kernel, step, edge, ceil_mode)
-    if _has_kernels(x.data) and _is_small(window) and spread == (1, 1):
+    if _has_pooling(x.data) and _is_small(window) and spread == (1, 1):
         return Blocked(blocked_op.max_pool(x.data, x.n, window)[0], x.n)
     # A 3-D pooling whose third axis is the lanes.
     pooled = functional.max_pool3d(x.data, (*kernel, 1), (*step, 1), (*edge, 0), (*spread, 1), ceil_mode)
@@ -180,7 +181,7 @@ def bias_relu_max_pool2d(
     kernel, edge = _pair(kernel_size), _pair(padding)
     step = kernel if stride is None or stride == [] else _pair(stride)
     window = _window(x, kernel, step, edge, False)
-    if _has_kernels(x.data) and _is_small(window):
+    if _has_pooling(x.data) and _is_small(window):
         return Blocked(blocked_op.bias_relu_max_pool(x.data, bias, x.n, window)[0], x.n)
     return max_pool2d(relu(add_bias(x, bias)), kernel_size, stride, padding)
 
@@ -199,7 +200,7 @@ def avg_pool2d(
     step = kernel if stride is None or stride == [] else _pair(stride)
     window = _window(x, kernel, step, edge, ceil_mode)
     is_plain_mean = (count_include_pad or edge == (0, 0)) and not divisor_override and not ceil_mode
-    if _has_kernels(x.data) and _is_small(window) and is_plain_mean:
+    if _has_pooling(x.data) and _is_small(window) and is_plain_mean:
         return Blocked(blocked_op.average_pool(x.data, x.n, window), x.n)
     pooled = functional.avg_pool3d(
         x.data, (*kernel, 1), (*step, 1), (*edge, 0), ceil_mode, count_include_pad, divisor_override
@@ -234,6 +235,11 @@ def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | N
 
 def _has_kernels(tensor: Tensor) -> bool:
     return handles(tensor) and not functorch_is_active()
+
+
+def _has_pooling(tensor: Tensor) -> bool:
+    """Whether the core pools such a tensor: on a GPU torch's own pooling serves."""
+    return _has_kernels(tensor) and not cuda.is_on(tensor)
 
 
 def _window(

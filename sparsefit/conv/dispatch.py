@@ -2,7 +2,8 @@
 
 With the backend "auto" both are timed the first time that a layer meets a batch size, on the operands at
 hand, and the winner is kept for the life of the process. Sparse must win by a margin, as in libxsmm's policy,
-so that noise cannot make a layer slower than dense. The two agree up to rounding only: where bits matter,
+so that noise cannot make a layer slower than dense. On a GPU nothing is timed, which would wait for the
+device: there the density decides (``cuda.CROSSOVER``). The two agree up to rounding only: where bits matter,
 name a backend, or restore the choices of an earlier run with ``restore_choices``.
 """
 
@@ -16,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from sparsefit.conv import cuda
 from sparsefit.conv.backend import handles, load_core
 from sparsefit.conv.geometry import Geometry
 from sparsefit.errors import InputError
@@ -58,20 +60,22 @@ class Situation:
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend chosen in a situation, and the seconds that each took when it was measured."""
+    """The backend chosen in a situation, and the seconds that each took, or None if neither was measured."""
 
     situation: Situation
     backend: str
-    sparse_seconds: float
-    dense_seconds: float
+    sparse_seconds: float | None
+    dense_seconds: float | None
 
     def __str__(self) -> str:
         at, g = self.situation, self.situation.geometry
+        reason = "by its density"
+        if self.sparse_seconds is not None and self.dense_seconds is not None:
+            reason = f"sparse {1e6 * self.sparse_seconds:.0f} µs, dense {1e6 * self.dense_seconds:.0f} µs"
         return (
             f"{at.direction:<15} {g.c_in:>4} → {g.c_out:<4} {g.kh}×{g.kw} on {at.size[0]}×{at.size[1]}, "
             f"batch ≤ {at.batch}, {100 * (1 - at.density):.0f} % zeros, {at.layout}, {at.threads} threads: "
-            f"{self.backend} (sparse {1e6 * self.sparse_seconds:.0f} µs, "
-            f"dense {1e6 * self.dense_seconds:.0f} µs)"
+            f"{self.backend} ({reason})"
         )
 
 
@@ -116,14 +120,20 @@ def run(
     if autocast_is_on(operand.device.type):
         with torch.autocast(operand.device.type, enabled=False):  # it would cast within the reference
             return run(call, backend, operand, sparse, dense)
-    if backend == "dense" or not handles(operand):
+    if backend == "dense":
+        return dense()
+    if not handles(operand):
+        if backend == "sparse" and cuda.is_on(operand) and operand.dtype == torch.float32:
+            cuda.refuse(load_core(), operand.device)
         return dense()
     if backend == "sparse":
         return sparse()
     situation = _situation(call, operand)
     choice = _choices.get(situation)
     if choice is None:
-        choice = _choices[situation] = _measure(situation, sparse, dense)
+        on_gpu = cuda.is_on(operand)
+        choice = _by_density(situation) if on_gpu else _measure(situation, sparse, dense)
+        _choices[situation] = choice
     return sparse() if choice.backend == "sparse" else dense()
 
 
@@ -141,9 +151,20 @@ def _situation(call: Call, operand: Tensor) -> Situation:
         1 << max(samples - 1, 0).bit_length(),
         round(call.nnz / call.geometry.weight_count, 2),
         _layout(operand, call.n),
-        torch.get_num_threads(),
-        load_core().isa(),
+        *_processor(call, operand),
     )
+
+
+def _processor(call: Call, operand: Tensor) -> tuple[int, str]:
+    if not cuda.is_on(operand):
+        return torch.get_num_threads(), load_core().isa()
+    is_linear = call.geometry[2:4] == (1, 1) and call.size == (1, 1)
+    return 1, "cuda, dense in TF32" if cuda.uses_tf32(is_linear) else "cuda"
+
+
+def _by_density(situation: Situation) -> Choice:
+    wins = situation.density < (cuda.CROSSOVER if situation.isa == "cuda" else cuda.CROSSOVER_TF32)
+    return Choice(situation, "sparse" if wins else "dense", None, None)
 
 
 def _measure(situation: Situation, sparse: Callable[[], object], dense: Callable[[], object]) -> Choice:

@@ -14,9 +14,9 @@ LANES = 16
 """Samples in a block; batches below that use the next power of two, so that no lane is idle for long."""
 
 
-def lanes_for(n: int) -> int:
-    """Return the lanes of a block for a batch of n samples: 1, 2, 4, 8 or 16."""
-    return next((lanes for lanes in (1, 2, 4, 8) if 0 < n <= lanes), LANES)
+def lanes_for(n: int, least: int = 1) -> int:
+    """Return the lanes of a block for a batch of n samples: 1, 2, 4, 8 or 16, and not below the least."""
+    return next((lanes for lanes in (1, 2, 4, 8) if 0 < n <= lanes and lanes >= least), LANES)
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

@@ -10,6 +10,7 @@ namespace sparsefit::emulation {
 template <class T>
 class Global {
   public:
+    Global() : Global(nullptr, 0, "memory that was never named") {}
     Global(T* data, std::int64_t count, const char* name, std::int64_t at = 0)
         : data_(data), count_(count), at_(at), name_(name) {}
     operator Global<const T>() const { return {data_, count_, name_, at_}; }

@@ -1,0 +1,48 @@
+"""The layers on emulated CUDA kernels: the core's CUDA bindings as a module of their own, on host memory."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import sysconfig
+
+import pybind11
+import pytest
+
+from sparsefit.conv import backend, cuda
+from tests.cuda.compiling import CXX, EMULATED, ROOT, compiled
+
+KERNELS = sorted(path.name for path in (ROOT / "csrc" / "cuda").glob("*.cu") if path.stem != "device")
+SOURCES = [
+    *(f"csrc/cuda/{name}" for name in KERNELS),
+    "csrc/bindings_cuda.cpp",
+    "csrc/packed.cpp",
+    "csrc/tests/emulated_core.cpp",
+]
+
+
+def load_emulated():
+    """Return the module, compiled by the host compiler from the sources of the kernels."""
+    name = "_emulated"
+    include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    flags = ["-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas"]
+    command = [CXX, *EMULATED, *flags, *include, "-x", "c++", *SOURCES]
+    path, _ = compiled(command, f"{name}{importlib.machinery.EXTENSION_SUFFIXES[0]}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def emulated():
+    """Make every layer take its tensors for CUDA tensors, and its kernels from the emulator."""
+    module = load_emulated()
+    module.cuda_architectures = lambda: ["emulated"]
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(cuda, "is_on", lambda tensor: True)
+        patch.setattr(cuda, "stream_of", lambda tensor: 0)
+        patch.setattr(backend, "load_core", lambda: module)
+        backend._conv.cache_clear()
+        stack.callback(backend._conv.cache_clear)
+        yield module
