@@ -101,7 +101,9 @@ def lack_of_fit(fit: CurveFit) -> Claim:
     if 2 < len(np.unique(size)) < len(size):
         test = fit.lack_of_fit or fit_curve(size, steps, confidence=fit.confidence).lack_of_fit
     if test is None:
-        reason = "There are no replicates; measure each batch size more than once, with other seeds."
+        reason = (
+            "There are no replicates that differ; measure each batch size more than once, with other seeds."
+        )
         return claim("lack_of_fit", "cannot tell", reason, group=fit.group)
     return claim(
         "lack_of_fit",

@@ -132,9 +132,15 @@ def measured(fit: CurveFit, size: float, confidence: float) -> Estimate:
     free = fit.n_points - fit.n_censored - 2
     reach = float(stdtrit(free, (1 + confidence) / 2)) * fit.rms_log_residual / float(np.sqrt(at.sum()))
     if not reached_at(fit, size):
-        return Estimate(None, float(fit.lower[at].min() * np.exp(-reach)), None)
-    value = float(np.exp(np.log((fit.lower + fit.upper)[at] / 2).mean()))
-    return Estimate(value, value * float(np.exp(-reach)), value * float(np.exp(reach)))
+        return Estimate(None, around(float(fit.lower[at].min()), reach).low, None)
+    return around(float(np.exp(np.log((fit.lower + fit.upper)[at] / 2).mean())), reach)
+
+
+def around(value: float, reach: float) -> Estimate:
+    """Return a value with an interval that reaches so far to each side of its logarithm, open if too far."""
+    with np.errstate(over="ignore", under="ignore"):
+        low, high = value * float(np.exp(-reach)), value * float(np.exp(reach))
+    return Estimate(value, low if low > 0 else None, high if np.isfinite(high) else None)
 
 
 def mean_ratio(sparse: CurveFit, dense: CurveFit, sizes: Sequence[float]) -> Estimate:
@@ -146,8 +152,7 @@ def mean_ratio(sparse: CurveFit, dense: CurveFit, sizes: Sequence[float]) -> Est
         free = fit.n_points - fit.n_censored - 2
         error = fit.rms_log_residual * float(np.sqrt((1 / counts).sum())) / len(sizes)
         reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * error
-        value = float(np.exp(np.mean(logs)))
-        parts.append(Estimate(value, value * float(np.exp(-reach)), value * float(np.exp(reach))))
+        parts.append(around(float(np.exp(np.mean(logs))), reach))
     return divide(parts[0], parts[1])
 
 
