@@ -84,6 +84,7 @@ SCENARIOS = {
         Scenario("sparse = 2 x dense, 5 % noise", knee(1), "holds", 0.05, sparse=knee(1, 2 * C1, 2 * C2)),
         Scenario("c1 x 3, c2 x 2: c1/c2 x 1.5", knee(1), "fails", sparse=knee(1, 3 * C1, 2 * C2)),
         Scenario("c1 x 2, c2 x 3: c1/c2 x 0.67", knee(1), "fails", sparse=knee(1, 2 * C1, 3 * C2)),
+        Scenario("c1 x 2.4, c2 x 2: c1/c2 x 1.2", knee(1), "fails", sparse=knee(1, 2.4 * C1, 2 * C2)),
     ),
     "sparse_over_dense": (
         Scenario("ratio 2 at each B", knee(1), "holds", sparse=knee(1, 2 * C1, 2 * C2)),
