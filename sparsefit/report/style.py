@@ -87,7 +87,8 @@ def render(draw: Callable[[pd.DataFrame], Figure], frame: pd.DataFrame) -> Files
         # A workload may be named in a script that the font lacks: the box drawn instead is enough said.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = draw(frame)
-        figure.draw_without_rendering()
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)  # once, not again for each file
         figure.set_layout_engine("none")
         for kind in ("png", "svg"):
             content = io.BytesIO()

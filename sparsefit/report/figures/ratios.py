@@ -32,6 +32,7 @@ def gather(material: Material) -> pd.DataFrame:
     import pandas as pd
 
     frames = [frame for workload in material.workloads for frame in (measured(workload), fitted(workload))]
+    frames = [frame for frame in frames if len(frame)]
     return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
 
 
