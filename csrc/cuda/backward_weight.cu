@@ -140,12 +140,12 @@ constexpr int64_t kSliceSteps = 8;
 
 Cut make_cut(const Gather& g, int64_t nnz) {
     const int64_t steps = ceil_div(g.items(), kWarp);
-    const int64_t wanted = std::min(ceil_div(kFullWarps, g.rows), steps / kSliceSteps);
+    const int64_t wanted = std::min(ceil_div(full_warps, g.rows), steps / kSliceSteps);
     const int64_t slice_steps = ceil_div(steps, std::max<int64_t>(wanted, 1));
     const int64_t slices = steps ? ceil_div(steps, slice_steps) : 1;
     const int64_t groups = ceil_div(ceil_div(nnz, g.rows), weights_per_warp(g, nnz));
     const int64_t parts =
-        std::clamp<int64_t>(kFullWarps / (g.rows * slices), 1, std::max<int64_t>(groups, 1));
+        std::clamp<int64_t>(full_warps / (g.rows * slices), 1, std::max<int64_t>(groups, 1));
     return {static_cast<int32_t>(slices), static_cast<int32_t>(slice_steps * kWarp),
             static_cast<int32_t>(parts), static_cast<int32_t>(ceil_div(g.rows, rows_per_block(g)))};
 }

@@ -180,11 +180,11 @@ __device__ __forceinline__ void gather_tile(const Gather& g, const Arrays& a, in
 }
 
 // Items a thread: as many as leave enough warps to fill a GPU (132 multiprocessors of 32 warps).
-constexpr int64_t kFullWarps = 4096;
+inline int64_t full_warps = 4096;  // tests lower it, to see all kernels with little work
 
 inline int items_per_thread(const Gather& g) {
     int r = 8;
-    while (r > 1 && ceil_div(g.items(), r * kWarp) * g.rows * g.classes() < kFullWarps) r /= 2;
+    while (r > 1 && ceil_div(g.items(), r * kWarp) * g.rows * g.classes() < full_warps) r /= 2;
     return r;
 }
 

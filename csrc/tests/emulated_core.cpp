@@ -6,7 +6,7 @@
 
 #include "bindings_cuda.h"
 #include "cuda/emulation.h"
-#include "cuda/error.h"
+#include "cuda/tile.cuh"
 #include "params.h"
 
 namespace py = pybind11;
@@ -37,4 +37,5 @@ PYBIND11_MODULE(_emulated, m) {
              "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0);
     bind_cuda(m);
     m.def("set_order", [](uint64_t seed) { emulation::order_seed = seed; });
+    m.def("set_full_warps", [](int64_t warps) { cuda::full_warps = warps; });
 }
