@@ -42,7 +42,11 @@ def architectures(nvcc: str) -> list[str]:
     asked = os.environ.get("SPARSEFIT_CUDA_ARCHS")
     if asked is None:
         listed = run([nvcc, "--list-gpu-code"]).stdout.split()
-        return [arch for arch in ARCHITECTURES if f"sm_{arch}" in listed]
+        found = [arch for arch in ARCHITECTURES if f"sm_{arch}" in listed]
+        if not found:
+            known = ", ".join(ARCHITECTURES)
+            raise SystemExit(f"{nvcc} knows none of {known}: set SPARSEFIT_CUDA_ARCHS or SPARSEFIT_CUDA=0")
+        return found
     found = asked.replace(",", ";").split(";")
     if not all(re.fullmatch(r"\d{2,3}[af]?", arch) for arch in found):
         raise SystemExit(f"SPARSEFIT_CUDA_ARCHS={asked}: write numbers with ; between, as in 80;90;100")
@@ -103,7 +107,7 @@ class BuildCore(build_ext):
         ]
         with ThreadPoolExecutor(JOBS) as pool:
             list(pool.map(run, commands))
-        ext.sources += ["csrc/bindings_cuda.cpp"] if Path("csrc/bindings_cuda.cpp").exists() else []
+        ext.sources.append("csrc/bindings_cuda.cpp")
         ext.define_macros.append(("SPARSEFIT_CUDA", "1"))
         ext.extra_objects += [str(path) for path in objects]
         ext.library_dirs.append(runtime_folder(nvcc))
