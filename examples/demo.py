@@ -1,4 +1,4 @@
-"""The whole pipeline on real data in minutes: sweep on digits, table, fit, figure. ``make demo`` runs it."""
+"""The whole pipeline on real data in minutes: sweep on digits, table, fit, report. ``make demo`` runs it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 FOLDER = Path("demo")
 SWEEP, TABLE, FIGURE = FOLDER / "digits.db", FOLDER / "results.csv", FOLDER / "fit.png"
+REPORT = FOLDER / "report"
 
 
 def sparsefit(*arguments: str | Path) -> None:
@@ -18,7 +19,7 @@ def sparsefit(*arguments: str | Path) -> None:
 
 
 def main() -> None:
-    """Sweep (or go on with an interrupted sweep), collect, fit."""
+    """Sweep (or go on with an interrupted sweep), collect, fit, report."""
     FOLDER.mkdir(exist_ok=True)
     if SWEEP.exists():
         sparsefit("sweep", "--resume", SWEEP)
@@ -27,7 +28,8 @@ def main() -> None:
         sparsefit("sweep", "--workload", "digits", *grid, "--out", SWEEP)
     sparsefit("collect", SWEEP, "-o", TABLE)
     sparsefit("fit", TABLE, "--plot", FIGURE)
-    print(f"\ntable  {TABLE}\nfigure {FIGURE}")
+    sparsefit("report", SWEEP, "-o", REPORT)
+    print(f"\ntable  {TABLE}\nfigure {FIGURE}\nreport {REPORT / 'index.html'}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         add_trials(part, group, x, group["learning_rate"].to_numpy())
         part.set_title(sparsity_label(sparsity))
         log_axis(part, "x", *positive_range(frame["batch_size"]))
-        log_axis(part, "y", *positive_range(frame["learning_rate"]), base=10)
+        low, high = positive_range(frame["learning_rate"])
+        log_axis(part, "y", low / 1.2, high * 1.2, base=10)
         part.set_xlabel("batch size B")
     for part in axes[::2]:
         part.set_ylabel("learning rate")

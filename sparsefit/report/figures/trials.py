@@ -95,6 +95,8 @@ def ticks(low: float, high: float, scale: str) -> tuple[np.ndarray, list[str]]:
         return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
     first, last = np.ceil(ends[0] - 1e-9), np.floor(ends[1] + 1e-9)
     exponents = np.arange(first, last + 1, max(1.0, np.ceil((last - first) / 2)))
+    if len(exponents) < 2:
+        return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
     words = [power(e) if scale == "LOG_SCALE" else f"{1 - 10.0**-e:.{int(e)}f}" for e in exponents]
     return (exponents - ends[0]) / (ends[1] - ends[0]), words
 
@@ -128,7 +130,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     add_boxes(axes, boxes)
     add_trials(axes, frame, frame["x"].to_numpy() + left, frame["y"].to_numpy() + bottom)
     axes.set_xlim(-0.6, columns * (1 + GAP))
-    axes.set_ylim(-heights[-1] - 0.4, 0.05)
+    axes.set_ylim(-heights[-1] - 0.4, 1.3 - heights[0])
     y_name = "steps to the goal" if frame["y_name"].iloc[0] == "steps" else frame["y_name"].iloc[0]
     across, up = columns * (1 + GAP) / 2, -heights[-1] / 2
     axes.text(
