@@ -28,6 +28,7 @@ from candidates import (
     train_step,
 )
 from kernel_tables import print_tables
+from kernels_cuda import run_on_gpu
 from layers import Layer, Operands, read_layers
 from rich.console import Console
 from rich.progress import Progress
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--sparsities", nargs="+", type=float, default=SPARSITIES, help="shares of zeros")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", choices=["cpu"], default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too; it compiles for long")
     parser.add_argument(
         "--quick", action="store_true", help="batch 2 and 64, sparsity 0.5 and 0.9, few rounds"
@@ -66,8 +67,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
 
     layers = read_layers(options.layers)
-    result = read_result(options.json)
     console = Console() if sys.stdout.isatty() else Console(width=160)
+    if options.device == "cuda":
+        run_on_gpu(layers, options, console)
+        return
+    result = read_result(options.json)
     cells = [(layer, batch) for layer in layers for batch in options.batch_sizes]
     done = {(row["layer"], row["batch"], row["threads"]) for row in result["rows"]}
     cells = [(layer, batch) for layer, batch in cells if (layer.name, batch, options.threads) not in done]
