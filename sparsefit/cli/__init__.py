@@ -51,6 +51,9 @@ def main() -> None:
     except SparsefitError as error:
         click.echo(f"sparsefit: error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:  # files are checked by the commands; what is left is a full or closed terminal
+        click.echo(f"sparsefit: error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+        sys.exit(1)
 
 
 def run() -> None:

@@ -137,7 +137,9 @@ def parse_csv(text: str, name: str) -> pd.DataFrame:
     """Return the cells of a delimited table as stripped text."""
     import pandas as pd
 
-    header_line = next(line for line in text.splitlines() if line.strip())
+    header_line = next((line for line in text.splitlines() if line.strip()), None)
+    if header_line is None:
+        raise InputError(f"{name}: the file holds no text; {ALLOWED} with a header line")
     delimiter = max(DELIMITERS, key=header_line.count)
     header = [field.strip() for field in next(csv.reader([header_line], delimiter=delimiter, strict=False))]
     twice = sorted({field for field in header if field and header.count(field) > 1})

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.curves import softplus
 from sparsefit.fitting.fit import fit_curve, fit_groups
 from sparsefit.fitting.intervals import scan
-from sparsefit.fitting.likelihood import Rows
+from sparsefit.fitting.likelihood import CensoredLevel, Rows, pool
 
 B = 2.0 ** np.arange(1, 15)
 
@@ -75,7 +76,9 @@ def test_the_evaluation_grid_does_not_bias_c2():
     k = np.array([steps(seed=seed) for seed in range(12)])
     upper = np.ceil(k / 16) * 16
     with np.errstate(divide="ignore"):
-        rows = Rows(np.tile(np.log(B), (12, 1)), np.log(upper - 16), np.log(upper), np.ones_like(k), np.zeros(12))
+        rows = Rows(
+            np.tile(np.log(B), (12, 1)), np.log(upper - 16), np.log(upper), np.ones_like(k), np.zeros(12)
+        )
     found = scan(rows, 0.95).level - np.log(150)
     assert abs(np.mean(found)) < 0.03  # raw steps are 5.6 % high; twelve curves have an s.e. of 0.6 %
 
@@ -95,6 +98,40 @@ def test_replicates_reveal_a_wrong_curve():
     fit = fit_curve(size, knee)
     assert fit.lack_of_fit.p_value < 1e-6
     assert fit.verdict == "rejected"
+
+
+@pytest.mark.parametrize("interval", [0.0, 40.0])
+def test_pooled_replicates_have_the_likelihood_of_the_rows(interval):
+    size = np.repeat(B, 4)
+    upper = np.ceil(steps(size=size) / 40) * 40 if interval else steps(size=size)
+    lower, lost = np.maximum(upper - interval, 1.0), size == 2
+    x, low, high = np.log(size), np.log(lower), np.log(upper)
+    low, high = np.where(lost, np.log(9000), low), np.where(lost, np.inf, high)
+    pooled, apart = (CensoredLevel(rows) for rows in (pool(x, low, high), one_by_one(x, low, high)))
+    theta = np.array([[2.0, 5.0, 8.0]])
+    found, want = (
+        level.profile(softplus(theta[..., None] - rows[:, None, :]))
+        for level, rows in ((pooled, pool(x, low, high).log_batch_size), (apart, x[None]))
+    )
+    for mine, plain in zip(found, want, strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=1e-6)  # Newton stops at a gain of 1e-10
+
+
+def one_by_one(x, low, high):
+    return Rows(x[None], low[None], high[None], np.ones((1, len(x))), np.zeros(1))
+
+
+def test_replicates_cost_one_row_a_batch_size():
+    size = np.repeat(B, 50)
+    k = np.log(steps(size=size))
+    rows = pool(np.log(size), k, k)
+    assert rows.weight.tolist() == [[50.0] * 14]
+
+
+def test_noise_that_hides_every_alternative_leaves_the_verdict_open():
+    calm, wild = fit_curve(B, steps(noise=0.02)), fit_curve(B, steps(noise=0.5))
+    assert calm.verdict == "consistent"
+    assert wild.verdict == "undetermined"
 
 
 def test_lack_of_fit_equals_the_anova_of_statsmodels():

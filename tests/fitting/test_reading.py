@@ -1,12 +1,16 @@
 """Every way to hand over a table gives the same cells; a damaged one gives one message."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sparsefit import fit
 from sparsefit.errors import InputError
 from sparsefit.fitting.reading import read_table
 
@@ -106,3 +110,18 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path):
         read_table(tmp_path / "absent.csv")
     with pytest.raises(InputError, match="is a directory"):
         read_table(tmp_path)
+
+
+CELL = st.text(st.sampled_from("0123456789.-+eE,;\t\"' \nab"), max_size=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.lists(st.lists(CELL, max_size=4), max_size=8)))
+def test_any_bytes_give_a_fit_or_one_message(tmp_path_factory, content):
+    if isinstance(content, list):
+        content = "batch_size,steps\n" + "\n".join(",".join(row) for row in content)
+        content = content.encode()
+    path = tmp_path_factory.getbasetemp() / "bytes.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):  # every other exception, and every warning, fails the test
+        fit(path).to_dict()
