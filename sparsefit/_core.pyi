@@ -185,3 +185,68 @@ def global_average_pool(shape: Blocked, input: int, output: int, threads: int) -
 
 def global_average_pool_backward(shape: Blocked, grad_output: int, grad_input: int, threads: int) -> None:
     """Gradient to the input of global_average_pool."""
+
+# The same on a GPU, in builds that have nvcc (``cuda_architectures``). Addresses are of the device; blocked
+# operands have 4, 8 or 16 lanes and are 16-byte aligned. Kernels are queued, nothing waits for them; failures
+# are ``sparsefit.errors.CudaError``s that name the kernel.
+
+class CudaWhere:
+    """A device, a cudaStream_t of it, and scratch memory that lives until the stream has passed the call."""
+
+    def __init__(self, device: int, stream: int, scratch: int = 0) -> None: ...
+
+def cuda_forward_scratch(conv: Conv, input: Operand, output: Operand) -> int:
+    """Floats of scratch memory that ``cuda_forward`` needs."""
+
+def cuda_backward_input_scratch(conv: Conv, grad_output: Operand, grad_input: Operand) -> int:
+    """Floats of scratch memory that ``cuda_backward_input`` needs."""
+
+def cuda_backward_weight_scratch(
+    conv: Conv, input: Operand, grad_output: Operand, nnz: int, with_bias: bool
+) -> int:
+    """Floats of scratch memory that ``cuda_backward_weight`` needs."""
+
+def cuda_forward(
+    conv: Conv,
+    input: Operand,
+    values: int,
+    bias: int,
+    pattern: int,
+    nnz: int,
+    output: Operand,
+    where: CudaWhere,
+) -> None:
+    """``forward`` on a GPU."""
+
+def cuda_backward_input(
+    conv: Conv,
+    grad_output: Operand,
+    values: int,
+    pattern: int,
+    nnz: int,
+    grad_input: Operand,
+    where: CudaWhere,
+) -> None:
+    """``backward_input`` on a GPU."""
+
+def cuda_backward_weight(
+    conv: Conv,
+    input: Operand,
+    grad_output: Operand,
+    pattern: int,
+    nnz: int,
+    grad_values: int,
+    grad_bias: int,
+    where: CudaWhere,
+) -> None:
+    """``backward_weight`` on a GPU."""
+
+def cuda_to_blocked(
+    n: int, channels: int, height: int, width: int, strided: Operand, blocked: Operand, where: CudaWhere
+) -> None:
+    """``to_blocked`` on a GPU."""
+
+def cuda_from_blocked(
+    n: int, channels: int, height: int, width: int, blocked: Operand, strided: Operand, where: CudaWhere
+) -> None:
+    """``from_blocked`` on a GPU."""
