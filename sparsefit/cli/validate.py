@@ -36,7 +36,9 @@ SQLITE = b"SQLite format 3\0"
     show_default=True,
     help="Share of work over linear scaling at the critical batch size.",
 )
-@click.option("--linear-from", type=float, help="B0 from which linear scaling is drawn.  [default: smallest]")
+@click.option(
+    "--first-batch-size", type=float, help="B0 from which linear scaling is drawn.  [default: smallest]"
+)
 @click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a claim fails.")
 def command(
@@ -48,7 +50,7 @@ def command(
     eval_interval: float | None,
     confidence: float,
     overhead: float,
-    linear_from: float | None,
+    first_batch_size: float | None,
     json_path: str | None,
     strict: bool,
 ) -> None:
@@ -85,7 +87,7 @@ def command(
         eval_interval=eval_interval,
         confidence=confidence,
         overhead=overhead,
-        first_batch_size=linear_from,
+        first_batch_size=first_batch_size,
     )
     fit = dataclasses.replace(result.fit, input={**result.fit.input, **about})
     result = dataclasses.replace(result, fit=fit)

@@ -106,7 +106,7 @@ def test_decomposition_is_put_beside_the_fit(tmp_path):
 
 
 def test_options_of_the_definitions_are_used():
-    sizes = read_json(SPARSE, "--overhead", 0.5, "--linear-from", 32)["critical_batch_sizes"]
+    sizes = read_json(SPARSE, "--overhead", 0.5, "--first-batch-size", 32)["critical_batch_sizes"]
     formulas = {size["formula"] for size in sizes}
     assert formulas == {"c1/c2", "0.5 c1/c2", "0.5 c1/c2 + 1.5 B0", "K B <= 1.5 K0 B0"}
     assert any("B0 = 32" in size["definition"] for size in sizes)
@@ -159,7 +159,7 @@ def test_bad_table_is_refused_with_its_reason(tmp_path, text, said):
         (("--batch-column", "colour"), "--batch-column"),
         (("--overhead", "0"), "overhead: got 0"),
         (("--overhead", "nan"), "overhead: got nan"),
-        (("--linear-from", "-8"), "first_batch_size: got -8"),
+        (("--first-batch-size", "-8"), "first_batch_size: got -8"),
         (("--decomposition", "none.json"), "none.json cannot be read"),
         (("--decomposition", SPARSE), "not JSON"),
         (("--json", "none/v.json"), "does not exist"),
