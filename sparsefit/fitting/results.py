@@ -23,6 +23,7 @@ from sparsefit.fitting.results_records import (
 
 if TYPE_CHECKING:
     from lmfit.minimizer import MinimizerResult
+    from statsmodels.genmod.generalized_linear_model import GLMResults
 
 __all__ = [
     "SCHEMA",
@@ -137,6 +138,13 @@ class CurveFit:
         from sparsefit.fitting.crosscheck import lmfit_result
 
         return lmfit_result(self)
+
+    @cached_property
+    def glm(self) -> GLMResults:
+        """The same curve as a gamma regression by statsmodels, for its influence measures."""
+        from sparsefit.fitting.crosscheck import glm_result
+
+        return glm_result(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return one entry of ``fits`` in the schema ``sparsefit.fit/1``; unrounded, an open end is None."""

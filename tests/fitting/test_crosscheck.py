@@ -40,3 +40,16 @@ def test_lmfit_without_two_rows_is_refused():
     object.__setattr__(fit, "upper", lost)
     with pytest.raises(InputError, match="two rows"):
         _ = fit.lmfit
+
+
+def test_gamma_regression_agrees_within_the_squared_noise():
+    fit = fit_curve(BATCH, noisy())
+    for name in ("c1", "c2"):
+        assert fit.glm.params[name] == pytest.approx(getattr(fit, name).value, rel=0.01)  # noise² is 0.0025
+
+
+def test_influence_names_the_row_that_the_fit_hangs_on():
+    steps = 40_000 / BATCH + 300
+    steps[-1] *= 1.5
+    distance, _ = fit_curve(BATCH, steps).glm.get_influence().cooks_distance
+    assert distance.argmax() == len(BATCH) - 1
