@@ -18,6 +18,9 @@ void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const
 
 void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_output, const float* values,
                                           const Pattern& pattern, const Operand& grad_input, int threads) {
+    if (!small_batch(conv) && input_row_kernel(conv, grad_output, grad_input))
+        return KERNEL(sparse_conv2d_backward_input_over_rows)(conv, grad_output, values, pattern, grad_input,
+                                                              threads);
     if (!small_batch(conv))
         return KERNEL(sparse_conv2d_backward_input_over_batch)(conv, grad_output, values, pattern, grad_input,
                                                                threads);

@@ -6,6 +6,7 @@
 #include "cpu/gather.inl.h"
 #include "cpu/forward.inl.h"
 #include "cpu/backward_input.inl.h"
+#include "cpu/backward_input_over_rows.inl.h"
 #include "cpu/backward_weight.inl.h"
 #include "cpu/fma_peak.inl.h"
 #include "cpu/blocked.inl.h"

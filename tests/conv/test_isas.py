@@ -12,7 +12,13 @@ import pytest
 
 from sparsefit.conv.backend import load_core
 
-TESTS = ["test_kernels.py", "test_regressions.py", "test_determinism.py", "test_blocked.py"]
+TESTS = [
+    "test_kernels.py",
+    "test_backward_input_rows.py",
+    "test_regressions.py",
+    "test_determinism.py",
+    "test_blocked.py",
+]
 
 
 def test_kernels_are_right_with(isa):
