@@ -13,7 +13,7 @@ void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const
         return KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, relu,
                                                         threads);
     const Gather g = forward_gather(conv, input, values, bias, pattern, output, relu);
-    one_pixel(conv) ? KERNEL(sparse_linear_over_rows)(g, threads) : gather_over_pixels(g, threads);
+    one_pixel(conv) ? KERNEL(sparse_linear_forward_over_rows)(g, threads) : gather_over_pixels(g, threads);
 }
 
 void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_output, const float* values,
@@ -25,7 +25,8 @@ void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_
         return KERNEL(sparse_conv2d_backward_input_over_batch)(conv, grad_output, values, pattern, grad_input,
                                                                threads);
     const Gather g = backward_input_gather(conv, grad_output, values, pattern, grad_input);
-    one_pixel(conv) ? KERNEL(sparse_linear_over_rows)(g, threads) : gather_over_pixels(g, threads);
+    one_pixel(conv) ? KERNEL(sparse_linear_backward_input_over_rows)(g, pattern, threads)
+                    : gather_over_pixels(g, threads);
 }
 
 void KERNEL(sparse_conv2d_backward_weight)(const Conv& conv, const Operand& input, const Operand& grad_output,
