@@ -25,6 +25,9 @@ SHARPEST = 1e4
 FAR = 1e6
 """Stands for an infinite end of an interval of log K."""
 
+OPEN = 1e3
+"""Distance in log K at which the search for a limit ends: its exponential is zero or infinite."""
+
 HALF_LOG_2PI = float(0.5 * np.log(2 * np.pi))
 
 
@@ -251,9 +254,10 @@ class CensoredLevel:
         Newton's method on the root of the excess deviance, which is nearly linear in the level.
         """
         log_l, level, tau = self._maximise(offset)
-        target = np.sqrt(np.maximum(cut[:, None] + 2 * log_l, 0.0))
+        open_ = np.isinf(cut)[:, None]
+        target = np.sqrt(np.maximum(np.where(open_, 0.0, cut[:, None] + 2 * log_l), 0.0))
         curvature = -self._terms(offset, level, tau)[3] * tau**2
-        width = target / np.sqrt(np.maximum(curvature, 1e-12))
+        width = np.minimum(target / np.sqrt(np.maximum(curvature, 1e-12)), OPEN)
         ends = []
         for sign in (-1.0, 1.0):
             end = level + sign * width
@@ -269,8 +273,8 @@ class CensoredLevel:
                 move = end - off / np.where(np.abs(slope) > 1e-9, slope, np.inf)
                 between = sign * (move - inside) * sign * (outside - move) > 0
                 halfway = np.where(np.isfinite(outside), (inside + outside) / 2, end + 2 * (end - level))
-                end = np.where(between, move, halfway)
-            ends.append(end)
+                end = np.clip(np.where(between, move, halfway), level - OPEN, level + OPEN)
+            ends.append(np.where(open_, sign * np.inf, end))
         return ends[0], ends[1]
 
     def log_likelihood(self, objective: Array) -> Array:

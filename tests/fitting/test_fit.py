@@ -72,6 +72,11 @@ def test_two_rows_determine_nothing_and_say_so():
     assert np.isnan(fit.predict([3]).low[0])
 
 
+def test_two_rows_and_a_bound_determine_nothing_either():
+    fit = fit_curve([2, 4, 8], [100, 90, 50], censored=[False, False, True])
+    assert (fit.c1.value, fit.c2.value, fit.verdict) == (None, None, "undetermined")
+
+
 def test_the_evaluation_grid_does_not_bias_c2():
     k = np.array([steps(seed=seed) for seed in range(12)])
     upper = np.ceil(k / 16) * 16
