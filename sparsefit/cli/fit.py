@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sparsefit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -19,6 +23,10 @@ FIGURES = (".png", ".pdf", ".svg")
 @click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
 @click.option("--steps-column", help="Column of steps-to-result, where its name does not tell.")
 @click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows.")
+@click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="Folders of the release: steps of a whole trial."
+)
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
 @click.option("--csv", "csv_path", help="Write one row a group as CSV; - for stdout.")
@@ -29,6 +37,8 @@ def command(
     batch_column: str | None,
     steps_column: str | None,
     eval_interval: float | None,
+    goal_error: float | None,
+    max_steps: int | None,
     confidence: float,
     json_path: str | None,
     csv_path: str | None,
@@ -37,7 +47,8 @@ def command(
     """Fit steps-to-result K* = c1/B + c2 to TABLE and say what the data determine.
 
     TABLE is a CSV (also gzip) or Parquet file with a batch size and a steps column, or - for standard input:
-    a row a study, or with a column 'trial' a row a trial. docs/file-formats.md says how it is read.
+    a row a study, or with a column 'trial' a row a trial; or a folder of Shallue et al. or of the paper's
+    release. docs/file-formats.md says how it is read.
 
     \b
     Example:
@@ -49,8 +60,13 @@ def command(
 
     from sparsefit.fitting.fit_table import fit
 
+    source: str | pd.DataFrame = table
+    if Path(table).is_dir():
+        from sparsefit.fitting.layouts import Goal, read_folder
+
+        source = read_folder(table, Goal(error=goal_error, max_steps=max_steps))
     result = fit(
-        table,
+        source,
         by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
         batch_column=batch_column,
         steps_column=steps_column,

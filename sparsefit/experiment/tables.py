@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
+from sparsefit.errors import InputError
 from sparsefit.experiment.records import STATUSES, End, Study
 from sparsefit.experiment.schedule import count_settled, limits, settle
 from sparsefit.experiment.store import Store, TrialRow
@@ -13,6 +15,12 @@ from sparsefit.experiment.sweep import sweep_budgets
 
 IDENTITY = ("dataset", "model", "optimizer", "schedule", "goal_error", "comparison")
 """Fields of the workload that every row repeats, after its name."""
+
+CURVE = ("step", "training_loss", "validation_error", "validation_loss")
+"""What `records.TrialEnd.curve` holds; the loss is that of the last batch."""
+
+SHALLUE = ("step", "train/cross_entropy_error", "val/classification_error", "val/cross_entropy_error")
+"""The same in Shallue's ``measurements.csv``."""
 
 ORDER_SEED = 0
 """Seed of the split and of the order of examples, see `data.ExampleOrder`."""
@@ -102,6 +110,44 @@ def steps_table(store: Store) -> pd.DataFrame:
         if name in table:
             table[name] = table[name].astype("Int64")
     return table
+
+
+def curves_table(store: Store) -> pd.DataFrame:
+    """Return one row a goal check: which trial, then the columns `CURVE`.
+
+    Raises
+    ------
+    InputError
+        The sweep kept no curves.
+    """
+    found = shallue_curves(store)
+    tables = []
+    for row, _ in counted(store):
+        curve = found(row.study.sparsity, row.study.batch_size, row.trial)
+        if curve is not None:
+            curve.columns = pd.Index(CURVE)
+            curve.insert(0, "trial", row.trial)
+            curve.insert(0, "batch_size", row.study.batch_size)
+            curve.insert(0, "sparsity", row.study.sparsity)
+            curve.insert(0, "workload", store.content["workload"]["name"])
+            tables.append(curve)
+    if not tables:
+        raise InputError(f"{store.path} holds no curves; a sweep keeps them with --full-curves")
+    return pd.concat(tables, ignore_index=True)
+
+
+def shallue_curves(store: Store) -> Callable[[float, int, int], pd.DataFrame | None]:
+    """Return what gives the curve of a sparsity, batch size and trial, up to the step that counts."""
+    found = {(row.study, row.trial): (row.run.curve, end.step) for row, end in counted(store)}
+
+    def curve(sparsity: float, batch_size: int, trial: int) -> pd.DataFrame | None:
+        values, last = found[Study(sparsity, batch_size), trial]
+        if values is None or not (values[:, 0] <= last).any():
+            return None
+        table = pd.DataFrame(values[values[:, 0] <= last], columns=list(SHALLUE))
+        return table.astype({"step": "int64"})
+
+    return curve
 
 
 def counted(store: Store) -> list[tuple[TrialRow, End]]:
