@@ -45,19 +45,40 @@ __device__ __forceinline__ float warp_sum(float (&sums)[E], int lane) {
     return sums[0];
 }
 
-// Where the operands of an item lie, in floats.
-struct DotItem {
-    int64_t input, grad;
-    __device__ DotItem(const Gather& g, int32_t row, int32_t index) {
-        const Item item(g, {0, 0, g.height}, {0, 0, g.width}, index);
-        const int64_t channel =
-            int64_t{item.block} * g.channels + row / g.rows_per_group * g.channels_per_group;
-        input = (channel * g.input.pixels() + int64_t{item.i} * g.input_step * g.input.row_pitch() + item.j) *
-                    g.lanes() +
-                4 * item.quad;
-        grad = (((int64_t{item.block} * g.rows + row) * g.height + item.i) * g.width + item.j) * g.lanes() +
-               4 * item.quad;
+// The items of a thread, a warp's width apart. The next one is reached by adding: dividing each time took
+// more instructions than the products.
+class Walk {
+  public:
+    __device__ Walk(const Gather& g, int32_t index) : item_(g, {0, 0, g.height}, {0, 0, g.width}, index) {
+        const int32_t step = kWarp / g.quads, step_rows = step / g.width;
+        step_block_ = step_rows / g.height;
+        step_i_ = step_rows % g.height;
+        step_j_ = step % g.width;
     }
+    __device__ void advance(const Gather& g) {
+        item_.j += step_j_;
+        const bool next_row = item_.j >= g.width;
+        item_.j -= next_row ? g.width : 0;
+        item_.i += step_i_ + next_row;
+        const bool next_block = item_.i >= g.height;
+        item_.i -= next_block ? g.height : 0;
+        item_.block += step_block_ + next_block;
+    }
+    // Where the operands lie, in floats; `channel`: the first one of the group.
+    __device__ int64_t input(const Gather& g, int32_t channel) const {
+        const int64_t plane = int64_t{item_.block} * g.channels + channel;
+        return (plane * g.input.pixels() + item_.i * g.input_step * g.input.row_pitch() + item_.j) *
+                   g.lanes() +
+               4 * item_.quad;
+    }
+    __device__ int64_t grad(const Gather& g, int32_t row) const {
+        const int64_t plane = int64_t{item_.block} * g.rows + row;
+        return (plane * (g.height * g.width) + item_.i * g.width + item_.j) * g.lanes() + 4 * item_.quad;
+    }
+
+  private:
+    Item item_;
+    int32_t step_block_, step_i_, step_j_;
 };
 
 template <int E>
@@ -68,6 +89,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
     const int32_t row = load(a.order + position), slice = blockIdx.x / cut.row_blocks;
     const int32_t first = slice * cut.slice_items, items = g.blocks * g.height * g.width * g.quads;
     const int32_t past = min(first + cut.slice_items, items);
+    const int32_t channel = row / g.rows_per_group * g.channels_per_group;
 
     const int32_t begin = load(a.rows + row), count = load(a.rows + (row + 1)) - begin;
     // Groups of about equal size: a last one of a single weight would read the gradient for itself.
@@ -83,11 +105,11 @@ __global__ void __launch_bounds__(kRowThreads, 1)
             offsets[e] = __shfl_sync(kAllLanes, mine, e);
             sums[e] = 0.0f;
         }
+        Walk walk(g, first + lane);
 #pragma unroll 1
-        for (int32_t index = first + lane; index < past; index += kWarp) {
-            const DotItem item(g, row, index);
-            const float4 grad = load4(a.grad + item.grad);
-            const Global<const float> input = a.input + item.input;
+        for (int32_t index = first + lane; index < past; index += kWarp, walk.advance(g)) {
+            const float4 grad = load4(a.grad + walk.grad(g, row));
+            const Global<const float> input = a.input + walk.input(g, channel);
 #pragma unroll
             for (int e = 0; e < E; ++e) {
                 const float4 x = load4(input + int64_t{offsets[e]} * g.lanes());
@@ -104,8 +126,9 @@ __global__ void __launch_bounds__(kRowThreads, 1)
 
     if (!a.grad_bias || blockIdx.y != 0) return;
     float sum[1] = {0.0f};
-    for (int32_t index = first + lane; index < past; index += kWarp) {
-        const float4 grad = load4(a.grad + DotItem(g, row, index).grad);
+    Walk walk(g, first + lane);
+    for (int32_t index = first + lane; index < past; index += kWarp, walk.advance(g)) {
+        const float4 grad = load4(a.grad + walk.grad(g, row));
         sum[0] += (grad.x + grad.y) + (grad.z + grad.w);
     }
     const float total = warp_sum(sum, lane);
