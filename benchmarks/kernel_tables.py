@@ -28,9 +28,11 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     for threads in sorted({row["threads"] for row in result["rows"]}):
         rows = [row for row in result["rows"] if row["threads"] == threads]
         peak = result["peak_gflops"] * threads
+        clocks = " and ".join(sorted({row["clock"] for row in rows}))
         title = (
             f"{result['cpu']}, {result['isa']}, {threads} thread{'s' * (threads > 1)}, "
-            f"peak {peak:.0f} GFLOP/s, torch {result['torch']}, commit {result['commit']}, {result['date']}"
+            f"peak {peak:.0f} GFLOP/s, {clocks} time, torch {result['torch']}, commit {result['commit']}, "
+            f"{result['date']}"
         )
         found += [(title, *_means(rows, peak)), (f"Each layer, threads: {threads}", *_layers(rows, peak))]
     return found
@@ -143,9 +145,11 @@ def markdown(sheet: Sheet) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("json", type=Path)
-    result = json.loads(parser.parse_args().json.read_text())
+    parser.add_argument("--means", action="store_true", help="leave out the tables of each layer")
+    options = parser.parse_args()
+    result = json.loads(options.json.read_text())
     print(f"`{result['command']}`\n")
-    for sheet in sheets(result):
+    for sheet in sheets(result)[:: 2 if options.means else 1]:
         print(markdown(sheet))
 
 
