@@ -14,7 +14,7 @@ from sparsefit.fitting.results import CurveFit
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIDENCES = (0.2, 0.5, 0.8, 0.95, 0.99)
+CONFIDENCES = (0.5, 0.8, 0.95, 0.99)
 
 
 def profile(fit: CurveFit) -> pd.DataFrame:

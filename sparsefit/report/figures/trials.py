@@ -22,6 +22,10 @@ GAP = 0.10
 """Space between two panels, in units of a panel."""
 
 
+APART = 0.4
+"""Least distance of two ticks, in units of a panel."""
+
+
 def gather(workload: Workload, other: str | None = None) -> pd.DataFrame:
     """Return one row a trial, over two metaparameters.
 
@@ -94,7 +98,7 @@ def ticks(low: float, high: float, scale: str) -> tuple[np.ndarray, list[str]]:
     if scale == "LINEAR_SCALE" or ends[1] - ends[0] < 1:
         return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
     first, last = np.ceil(ends[0] - 1e-9), np.floor(ends[1] + 1e-9)
-    exponents = np.arange(first, last + 1, max(1.0, np.ceil((last - first) / 2)))
+    exponents = np.arange(first, last + 1, np.ceil(APART * (ends[1] - ends[0])))
     if len(exponents) < 2:
         return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
     words = [power(e) if scale == "LOG_SCALE" else f"{1 - 10.0**-e:.{int(e)}f}" for e in exponents]
