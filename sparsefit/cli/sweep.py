@@ -24,7 +24,7 @@ DEFINING = ("workload", "batch_sizes", "sparsity", "no_cap", "full_curves", "bac
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the sweep in this file.")
 @click.option("--no-cap", is_flag=True, help="Run every trial to its end: the paper's full protocol.")
 @click.option("--full-curves", is_flag=True, help="Evaluate the whole validation set at every check.")
-@click.option("--backend", help="sparse, dense or auto.  [default: auto]")
+@click.option("--backend", help="sparse or dense layers.  [default: sparse]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are.")
 def command(
     workload: str | None,
@@ -53,7 +53,7 @@ def command(
     from sparsefit.experiment.engine import LocalProcesses
     from sparsefit.experiment.progress import reporting
     from sparsefit.experiment.provenance import collect_provenance
-    from sparsefit.experiment.runner import TrialRunner
+    from sparsefit.experiment.runner import TrialRunner, mask_folder
     from sparsefit.experiment.store import Store, open_store
     from sparsefit.experiment.study import Definition, parse_batch_sizes, parse_sparsities
     from sparsefit.experiment.sweep import Terminated, run, terminable
@@ -83,7 +83,7 @@ def command(
             chosen.trials if trials is None else trials,
             cap=not no_cap,
             curves=full_curves,
-            backend=backend or "auto",
+            backend=backend or "sparse",
         )
     runner = TrialRunner(definition, data_dir)
     definition.check_batch_sizes(runner.n_training)
@@ -96,6 +96,7 @@ def command(
         if resume is not None and trials is not None:
             store.extend(trials)
             runner = TrialRunner(store.definition, data_dir)
+        runner.masks_dir = mask_folder(store.path)
         try:
             with terminable(), reporting(jobs) as report:
                 left_out = run(store, LocalProcesses(jobs), runner, report)

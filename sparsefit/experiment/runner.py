@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
+from sparsefit.errors import InputError
 from sparsefit.experiment import data, model, prune
 from sparsefit.experiment.blocked_model import make_blocked
 from sparsefit.experiment.goal import GoalCheck
@@ -34,20 +35,33 @@ class TrialRunner:
     definition : Definition
     data_dir : path, optional
         See `data.load`.
+    masks_dir : path, optional
+        Where workers share masks, see `mask_folder`: SNIP over a whole training set takes as long as a trial.
     """
 
-    def __init__(self, definition: Definition, data_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        data_dir: str | Path | None = None,
+        masks_dir: str | Path | None = None,
+    ) -> None:
         self.definition = definition
         self.data_dir = data_dir
+        self.masks_dir = None if masks_dir is None else Path(masks_dir)
         self._masks: dict[tuple[int, float], prune.Masks] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave data and masks behind: each worker reads and makes its own."""
-        return {"definition": self.definition.to_dict(), "data_dir": self.data_dir}
+        return {
+            "definition": self.definition.to_dict(),
+            "data_dir": self.data_dir,
+            "masks_dir": self.masks_dir,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start as a new runner of the same sweep."""
-        self.__init__(Definition.from_dict(state["definition"]), state["data_dir"])  # type: ignore[misc]
+        definition = Definition.from_dict(state["definition"])
+        self.__init__(definition, state["data_dir"], state["masks_dir"])  # type: ignore[misc]
 
     @cached_property
     def dataset(self) -> data.DataSet:
@@ -123,29 +137,63 @@ class TrialRunner:
 
     def masks(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
         """Return the masks of a trial; those of all sparsities are made at once, from one saliency."""
+        if sparsity == 0:
+            return {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
         if (trial, sparsity) not in self._masks:
-            workload = self.definition.workload
-            saliency = {}
-            if any(self.definition.sparsities):
-                saliency = prune.saliencies(
-                    initial,
-                    self.dataset,
-                    data.ExampleOrder(len(self.dataset.train_labels)).pruning,
-                    method=workload.pruning,
-                    scope=workload.pruning_scope,
-                    biases=workload.prune_biases,
-                    seed=trial,
-                )
-            for each in self.definition.sparsities:
-                found = (
-                    prune.top(initial, saliency, each)
-                    if each
-                    else {
-                        name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()
-                    }
-                )
-                self._masks[trial, each] = found
+            self._masks[trial, sparsity] = self._shared(trial, sparsity) or self._make(
+                initial, trial, sparsity
+            )
         return self._masks[trial, sparsity]
+
+    def _make(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
+        workload = self.definition.workload
+        saliency = prune.saliencies(
+            initial,
+            self.dataset,
+            data.ExampleOrder(len(self.dataset.train_labels)).pruning,
+            method=workload.pruning,
+            scope=workload.pruning_scope,
+            biases=workload.prune_biases,
+            seed=trial,
+        )
+        for each in filter(None, self.definition.sparsities):
+            found = self._masks[trial, each] = prune.top(initial, saliency, each)
+            if self.masks_dir is not None:
+                # To share is to save time: a trial does not fail because a disk is full.
+                with contextlib.suppress(OSError):
+                    self.masks_dir.mkdir(exist_ok=True)
+                    prune.save(self._mask_file(trial, each), found, **self._made_by(trial, each))
+        return self._masks[trial, sparsity]
+
+    def _mask_file(self, trial: int, sparsity: float) -> Path:
+        assert self.masks_dir is not None
+        return self.masks_dir / f"trial-{trial}-sparsity-{sparsity:g}.npz"
+
+    def _made_by(self, trial: int, sparsity: float) -> dict[str, Any]:
+        """Return all that a mask depends on."""
+        workload = self.definition.workload
+        return {
+            "dataset": self.dataset.checksum,
+            "model": workload.model,
+            "pruning": [workload.pruning, workload.pruning_scope, workload.prune_biases],
+            "seed": trial,
+            "sparsity": sparsity,
+        }
+
+    def _shared(self, trial: int, sparsity: float) -> prune.Masks | None:
+        """Return the masks that another worker or session left, None if there are none that can be used."""
+        if self.masks_dir is None or not self._mask_file(trial, sparsity).exists():
+            return None
+        try:
+            found, made_by = prune.load(self._mask_file(trial, sparsity))
+        except InputError:
+            return None
+        return found if made_by == self._made_by(trial, sparsity) else None
+
+
+def mask_folder(store: str | Path) -> Path:
+    """Return where the workers of a sweep share masks: beside its file, and safe to delete."""
+    return Path(f"{store}.masks")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from sparsefit.experiment.records import Study
 if TYPE_CHECKING:
     from sparsefit.experiment.workload import Workload
 
-BACKENDS = ("auto", "sparse", "dense")
+BACKENDS = ("sparse", "dense")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Definition:
     curves : bool
         Evaluate the whole validation set at every check and keep the curves.
     backend : str
-        ``sparse``: the layers of `sparsefit.conv`; ``dense``: torch's layers with masked weights; ``auto``:
-        per layer, what is faster. They differ in rounding.
+        ``sparse``: the layers of `sparsefit.conv`; ``dense``: torch's layers with masked weights.
+        They differ in rounding.
     """
 
     workload: Workload
@@ -44,7 +44,7 @@ class Definition:
     trials: int
     cap: bool = True
     curves: bool = False
-    backend: str = "auto"
+    backend: str = "sparse"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch_sizes", tuple(sorted(set(self.batch_sizes))))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sparsefit.errors import InputError
+from sparsefit.experiment import model, prune
 from sparsefit.experiment.data import ExampleOrder
 from sparsefit.experiment.engine import InProcess, LocalProcesses
 from sparsefit.experiment.goal import GoalCheck
@@ -173,3 +174,28 @@ def test_a_trial_has_the_same_weights_and_mask_at_every_batch_size_and_nested_ma
         assert a.ndim == 1 or not torch.equal(a, c)
     for narrow, wide in zip(masks.values(), wider.values(), strict=True):
         assert not (narrow & ~wide).any()
+
+
+def test_masks_are_shared_between_workers_and_a_damaged_or_foreign_one_is_made_again(
+    runner, tmp_path, monkeypatch
+):
+    runner = runner()
+    sparsity = next(filter(None, runner.definition.sparsities))
+    workload = runner.definition.workload
+    initial = model.build(workload.model, runner.dataset.input_shape, runner.dataset.n_classes, seed=0)
+    first, second, third = (TrialRunner(runner.definition, masks_dir=tmp_path / "masks") for _ in range(3))
+    expected = first.masks(initial, 0, sparsity)
+    made = []
+    saliencies = prune.saliencies
+    monkeypatch.setattr(prune, "saliencies", lambda *a, **k: made.append(1) or saliencies(*a, **k))
+    found = second.masks(initial, 0, sparsity)
+    assert not made
+    for name, mask in expected.items():
+        assert torch.equal(found[name], mask)
+    (path,) = (tmp_path / "masks").glob(f"trial-0-sparsity-{sparsity:g}.npz")
+    prune.save(path, {name: ~mask for name, mask in expected.items()}, seed=7)
+    assert torch.equal(third.masks(initial, 0, sparsity)["fc.weight"], expected["fc.weight"])
+    assert made == [1]
+    path.write_bytes(b"not a mask")
+    fourth = TrialRunner(runner.definition, masks_dir=tmp_path / "masks")
+    assert torch.equal(fourth.masks(initial, 0, sparsity)["fc.weight"], expected["fc.weight"])
