@@ -102,8 +102,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.csv"
-        rows = zip(np.exp(LOG_B), np.exp(log_k[0]), strict=True)
-        path.write_text("batch_size,steps\n" + "".join(f"{b:.0f},{k:.6g}\n" for b, k in rows))
+        points = zip(np.exp(LOG_B), np.exp(log_k[0]), strict=True)
+        path.write_text("batch_size,steps\n" + "".join(f"{b:.0f},{k:.6g}\n" for b, k in points))
         command = interleave(
             {
                 "sparsefit": start("-m", "sparsefit", "fit", str(path)),
@@ -113,25 +113,26 @@ def main() -> None:
             budget_seconds=600,
         )
     table = Table("what", "sparsefit", "other", "ratio", "spread", title=f"Fits, {options.curves} curves")
-    found: dict[str, Any] = {}
-    for name, timings, other in (
+    rows: list[dict[str, Any]] = []
+    comparisons = (
         (f"{options.curves} curves with intervals, lmfit loop", curves, "lmfit"),
         ("sparsefit fit FILE, `import pandas, lmfit`", command, "imports"),
-    ):
+    )
+    for name, timings, other in comparisons:
         mine, theirs = timings["sparsefit"], timings[other]
         faster = theirs.median / mine.median if other == "lmfit" else mine.median / theirs.median
         word = f"{faster:.0f} x faster" if other == "lmfit" else f"{faster:.2f} of its time"
         spread = f"{mine.spread:.0%}, {theirs.spread:.0%}"
         table.add_row(name, f"{mine.median:.3g} s", f"{theirs.median:.3g} s", word, spread)
-        found[other] = {"sparsefit": vars(mine), "other": vars(theirs), "ratio": faster}
+        rows.append({"what": name, "sparsefit": vars(mine), "other": vars(theirs), "ratio": faster})
     Console().print(table)
     print(
-        f"largest difference from lmfit {difference['lmfit_failures']} failures aside: values "
-        f"{difference['values']:.1g}, ends {difference['ends']:.1g} in log"
+        f"largest difference of log values {difference['values']:.1g}, of log ends {difference['ends']:.1g}; "
+        f"curves where lmfit raised: {difference['lmfit_failures']}"
     )
     if options.json:
         versions = {"lmfit": importlib.metadata.version("lmfit")}
-        write_json(options.json, {**provenance(), **versions, "difference": difference, **found})
+        write_json(options.json, {**provenance(), **versions, "difference": difference, "rows": rows})
 
 
 if __name__ == "__main__":
