@@ -86,7 +86,8 @@ def read_folder(folder: str | Path, goal: Goal | None = None) -> pd.DataFrame:
     studies = sorted(folder.rglob("study.json"))
     if not studies:
         raise InputError(
-            f"{folder} holds no study.json: allowed are folders of Shallue et al. (batch_science) and of the "
+            f"{folder} is a directory that holds no study.json: allowed are folders of Shallue et al. "
+            "(batch_science) and of the "
             "paper's release, or any folder above them"
         )
     rows: list[Row] = []

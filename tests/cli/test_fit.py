@@ -160,8 +160,8 @@ def test_bad_table_is_refused_with_its_reason(tmp_path, text, said):
     assert said in refuse_text(tmp_path, text)
 
 
-def test_directory_is_refused(tmp_path):
-    assert "is a directory" in refuse(tmp_path)
+def test_directory_without_studies_is_refused(tmp_path):
+    assert "is a directory that holds no study.json" in refuse(tmp_path)
 
 
 @pytest.mark.parametrize(
