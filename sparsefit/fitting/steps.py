@@ -153,12 +153,13 @@ def statuses(table: pd.DataFrame, columns: Columns, number: np.ndarray) -> np.nd
 
 def meanings(column: pd.Series) -> np.ndarray:
     """Return what each cell says about how a trial ended, "" where it is no such word."""
-    return np.array([MEANING.get(text.lower(), "") for text in column], dtype=object)
+    code, words = column.factorize()
+    return np.array([MEANING.get(text.lower(), "") for text in words], dtype=object)[code]
 
 
 def refuse_ambiguous(table: pd.DataFrame, name: str) -> None:
     """Raise for Shallue's words, whose steps are those trained, whether or not the goal was reached."""
-    found = sorted(set(AMBIGUOUS) & set(table[name]))
+    found = sorted(set(AMBIGUOUS) & set(table[name].unique()))
     if found:
         raise InputError(
             f"column {name!r}: got {found[0]!r}, which in Shallue et al.'s files says how a trial ended, not "
