@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli.output import check_writable
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def command(
     from sparsefit.fitting.fitted_parts import load_fitted
     from sparsefit.report.decomposition_table import render, show
 
-    check_writable(save)
+    if save is not None:
+        check_writable("--save", save)
     if source is not None:
         refuse_measuring(context)
         decomposition = decomposition_file.load(source)
@@ -125,20 +127,6 @@ def refuse_measuring(context: click.Context) -> None:
     ]
     if given:
         raise InputError(f"--from prints what its file holds; leave out {', '.join(given)}")
-
-
-def check_writable(path: Path | None) -> None:
-    """Refuse an output that cannot be written before minutes are spent on it."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise InputError(f"--save: {path} is a directory; give a file name")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"--save: the folder {path.absolute().parent} does not exist; make it first")
-    try:
-        path.open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise InputError(f"--save: {path} cannot be written: {error.strerror}") from error
 
 
 def measure(options: dict[str, object]) -> Decomposition:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli.output import check_writable, write
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,40 +99,5 @@ def check_outputs(json_path: str | None, csv_path: str | None, plot_path: str | 
     if plot_path is not None and Path(plot_path).suffix.lower() not in FIGURES:
         raise InputError(f"--plot: got {plot_path!r}, allowed is a name that ends in {', '.join(FIGURES)}")
     for option, path in (("--json", json_path), ("--csv", csv_path), ("--plot", plot_path)):
-        if path is None or path == "-":
-            continue
-        target = Path(path)
-        folder = target.absolute().parent
-        if target.is_dir():
-            raise InputError(f"{option}: {path} is a directory; give a file name")
-        if not folder.is_dir():
-            raise InputError(f"{option}: the folder {folder} does not exist; make it first")
-        try:
-            if target.exists() and not target.is_file():
-                target.open("ab").close()
-            else:
-                tempfile.NamedTemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise InputError(f"{option}: {path} cannot be written: {error.strerror}") from error
-
-
-def write(path: str, content: bytes) -> None:
-    """Write a file whole or not at all; ``-`` is standard output."""
-    if path == "-":
-        click.echo(content, nl=False)
-        return
-    target = Path(path)
-    try:
-        if (
-            target.exists() and not target.is_file()
-        ):  # a pipe or a device has no name to put another file under
-            target.write_bytes(content)
-            return
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(content)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        if path is not None and path != "-":
+            check_writable(option, Path(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -30,13 +32,14 @@ def command(
         sparsefit plan fit.json --max-overhead 0.2
         sparsefit plan fit.json --budget-samples 200000 --devices-max-batch 512
     """
-    from sparsefit.cli.fit import check_outputs, write
+    from sparsefit.cli.output import check_writable, write
     from sparsefit.errors import InputError
 
     limits = (budget_samples, max_overhead, devices_max_batch)
     if all(limit is None for limit in limits):
         raise InputError("give --budget-samples, --max-overhead or --devices-max-batch, or several of them")
-    check_outputs(json_path, None, None)
+    if json_path not in (None, "-"):
+        check_writable("--json", Path(json_path))
 
     from sparsefit.fitting.plan import plan
 

@@ -67,9 +67,10 @@ def command(
         sparsefit validate w1.db w2.db --decomposition w1.json --json v.json
         sparsefit validate examples/simulated_sparsity.csv --strict
     """
-    from sparsefit.cli.fit import check_outputs, write
+    from sparsefit.cli.output import check_writable, write
 
-    check_outputs(json_path, None, None)
+    if json_path not in (None, "-"):
+        check_writable("--json", Path(json_path))
 
     import dataclasses
 

@@ -121,3 +121,9 @@ def test_options_out_of_range_are_usage_errors(arguments):
     result = invoke("--sparse", "0.9", *arguments)
     assert result.exit_code == 2
     assert arguments[0] in result.output
+
+
+def test_refused_measurement_leaves_no_file(tmp_path):
+    path = tmp_path / "d.json"
+    assert isinstance(invoke("--sparse", "1.5", "--save", str(path)).exception, InputError)
+    assert not path.exists()

@@ -1,0 +1,47 @@
+"""Files that a command writes: refused before the work if they cannot be, then whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from sparsefit.errors import InputError
+
+
+def check_writable(option: str, target: Path) -> None:
+    """Refuse an output that cannot be written before any work is spent on it; nothing is left behind."""
+    folder = target.absolute().parent
+    if target.is_dir():
+        raise InputError(f"{option}: {target} is a directory; give a file name")
+    if not folder.is_dir():
+        raise InputError(f"{option}: the folder {folder} does not exist; make it first")
+    try:
+        if target.exists() and not target.is_file():
+            target.open("ab").close()
+        else:
+            tempfile.NamedTemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{option}: {target} cannot be written: {error.strerror}") from error
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file whole or not at all; ``-`` is standard output."""
+    if path == "-":
+        click.echo(content, nl=False)
+        return
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():  # a pipe or a device cannot be put in place whole
+            target.write_bytes(content)
+            return
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(content)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
