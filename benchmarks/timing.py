@@ -78,7 +78,7 @@ def _seconds(candidate: Callable[[], object], calls: int, clock: Callable[[], fl
 def provenance() -> dict[str, Any]:
     """Return what a table of timings must say of itself: command, machine, commit, versions."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *(word if word[0] != "/" else Path(word).name for word in sys.argv)]),
         "date": time.strftime("%Y-%m-%d"),
         "cpu": _cpu_name(),
         "python": platform.python_version(),

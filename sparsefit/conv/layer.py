@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
@@ -20,7 +21,7 @@ from sparsefit.errors import InputError
 _Dense = TypeVar("_Dense", nn.Conv2d, nn.Linear)
 
 
-class SparseLayer(nn.Module):
+class SparseLayer(nn.Module, ABC):
     """What both sparse layers share: the kept values, the mask, and the way in and out of a state dict.
 
     Parameters are ``values``, the kept weights (nnz,) ordered as ``weight[mask]``, and ``bias``. The buffer
@@ -74,8 +75,9 @@ class SparseLayer(nn.Module):
         backend = f", backend={self.backend!r}" if self.backend else ""
         return f"{self._sizes_text()}, sparsity={self.sparsity:.4g}, bias={self.bias is not None}{backend}"
 
+    @abstractmethod
     def _sizes_text(self) -> str:
-        raise NotImplementedError
+        """Return the sizes and the options that are not the usual ones, for `extra_repr`."""
 
     def _set_mask(self, mask: Tensor) -> None:
         self.register_buffer("mask", mask)

@@ -193,7 +193,12 @@ def test_a_signal_stops_the_sweep_cleanly_and_says_how_to_resume(number, code, t
     path = tmp_path / "stopped.db"
     command = [sys.executable, "-m", "sparsefit", "sweep", *SMALL[:-4], "--trials", "40", "--jobs", "2"]
     process = subprocess.Popen(
-        [*command, "--out", str(path)], stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}
+        [*command, "--out", str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+        # a shell starts its background jobs with SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # The first progress line comes after 4 trials; the signal arrives in the middle of others.
     first = process.stderr.readline()
