@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from typing import Any
 
 import click
 import torch
@@ -102,6 +103,18 @@ def peak_memory(name: str, batch_size: int) -> float:
     return float(found.stdout.split()[0])
 
 
+def print_ratios(cells: list[dict[str, Any]]) -> None:
+    """Print the table of docs/sweeps.md: ratios to dense, a column a batch size."""
+    rows: dict[tuple[str, float], dict[int, float]] = {}
+    for cell in cells:
+        rows.setdefault((cell["model"], cell["sparsity"]), {})[cell["batch_size"]] = cell["ratio"]
+    sizes = list(next(iter(rows.values())))
+    click.echo(f"\n| model | sparsity | {' | '.join(f'B = {size}' for size in sizes)} |")
+    click.echo(f"|---|---|{'---|' * len(sizes)}")
+    for (name, sparsity), ratios in rows.items():
+        click.echo(f"| {name} | {sparsity:g} | {' | '.join(f'{ratios[size]:.2f}×' for size in sizes)} |")
+
+
 @click.command()
 @click.option("--models", default=",".join(MODELS), help="Comma-separated.")
 @click.option("--batches", default=",".join(map(str, BATCHES)), help="Comma-separated.")
@@ -133,6 +146,7 @@ def main(models: str, batches: str, seconds: float, memory: bool, json_file: str
                     f"| {name} | {sparsity:g} | {size} | {size / dense:,.0f} | {size / ours.fastest:,.0f} "
                     f"| {dense / ours.fastest:.2f} | {ours.spread:.0%} |"
                 )
+    print_ratios(cells)
     memories = {}
     if memory:
         for name in models.split(","):
