@@ -127,8 +127,8 @@ core = Pybind11Extension(
     depends=sorted(str(path) for path in Path("csrc").rglob("*") if path.suffix in {".h", ".cu", ".cuh"}),
     include_dirs=["csrc"],
     cxx_std=17,
-    extra_compile_args=["-O3", "-Wall", "-Wextra", "-Werror=odr"],
-    extra_link_args=["-pthread"],
+    extra_compile_args=["-O3", "-fopenmp", "-Wall", "-Wextra", "-Werror=odr"],
+    extra_link_args=["-fopenmp"],
 )
 
 ParallelCompile(default=JOBS).install()

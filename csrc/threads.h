@@ -7,9 +7,8 @@
 namespace sparsefit {
 
 // Calls task(body, i) for i in [0, count) on the caller and at most threads - 1
-// others; which thread runs which i is not fixed. The first exception ends the
-// loop and is thrown again here. A call from within a task, or while another
-// thread's loop has the pool, runs on the caller alone.
+// others; which thread runs which i is not fixed. The first exception is thrown
+// again here, after the loop.
 using Task = void (*)(const void* body, int64_t i);
 void run_tasks(int64_t count, int threads, Task task, const void* body);
 

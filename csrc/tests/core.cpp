@@ -196,9 +196,7 @@ void test_blocked(const Kernels& k, unsigned seed) {
 
 void test_threads() {
     std::vector<int> hits(1000, 0);
-    parallel_for(1000, 4, [&](int64_t i) {
-        parallel_for(3, 4, [&](int64_t) { ++hits[i]; });  // a loop within a loop runs on its caller
-    });
+    parallel_for(1000, 4, [&](int64_t i) { parallel_for(3, 4, [&](int64_t) { ++hits[i]; }); });
     for (int count : hits) hold(count == 3, "every index runs once");
     for (int round = 0; round < 50; ++round) {
         std::atomic<int> started{0};
@@ -212,7 +210,7 @@ void test_threads() {
             hold(std::string(error.what()) == "five" && started >= 1, "the exception of a task arrives");
         }
     }
-    std::vector<std::thread> callers;  // loops of several threads at once share one pool
+    std::vector<std::thread> callers;
     std::atomic<int64_t> total{0};
     for (int caller = 0; caller < 4; ++caller)
         callers.emplace_back([&] {
