@@ -32,6 +32,7 @@ def collect_provenance(dataset: str, checksum: str, jobs: int) -> dict[str, str 
         "cpu": cpu_model(),
         "cpus": os.cpu_count() or 0,
         "threads_per_trial": 1,
+        "clock": "processor time",
         "jobs": jobs,
         "dataset": dataset,
         "dataset_sha256": checksum,

@@ -52,7 +52,7 @@ class TrialEnd:
     samples : int
         Examples trained on.
     seconds, check_seconds : float
-        Wall time of the run, and the part of it that went to goal checks.
+        Processor time of the run, whatever else the machine does, and the part of it that went to goal checks.
     checks, evaluated, floor : int
         Goal checks; validation examples that they evaluated; the fewest that any exact check needs.
     curve : ndarray of shape (checks, 4), or None

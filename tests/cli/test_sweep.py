@@ -68,6 +68,7 @@ def test_the_provenance_is_in_the_file(swept):
     assert session["dataset"] == "digits"
     assert len(session["dataset_sha256"]) == 64
     assert session["threads_per_trial"] == 1
+    assert session["clock"] == "processor time"
     assert json.dumps(session)
 
 
