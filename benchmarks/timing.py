@@ -1,7 +1,8 @@
 """Fair timing on a noisy machine: candidates take turns, and their fastest rounds are compared.
 
 Whatever slows the machine for a while slows all candidates alike. ``spread`` tells how far the median round
-was above the fastest one: ratios that differ by less than it are equal.
+was above the fastest one: ratios that differ by less than it are equal. An untimed call opens every sample: the
+candidate before has filled the caches with its own operands, and in training a layer finds its own there.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def interleave(
         if done >= 3 and time.perf_counter() - start > budget_seconds:
             break
         for name, candidate in candidates.items():
+            candidate()
             samples[name].append(_seconds(candidate, calls[name], clock))
     return {name: Timing(min(taken), statistics.median(taken)) for name, taken in samples.items()}
 
