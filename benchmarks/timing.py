@@ -36,7 +36,7 @@ def interleave(
     candidates: Mapping[str, Callable[[], object]],
     *,
     rounds: int = 9,
-    sample_seconds: float = 2e-3,
+    sample_seconds: float = 1e-2,
     budget_seconds: float = 2.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
@@ -49,7 +49,7 @@ def interleave(
     rounds : int
         Samples of each candidate. At least 3 are taken even when the budget is spent.
     sample_seconds : float
-        A candidate that takes less is called several times for one sample, to drown the clock's resolution.
+        A candidate that takes less is called several times for one sample: caches take some calls to settle.
     budget_seconds : float
         No new round starts after this time.
     clock : callable
