@@ -10,7 +10,7 @@ import click
 from sparsefit import __version__
 from sparsefit.errors import MissingDependencyError, SparsefitError
 
-COMMANDS = ("data", "sweep", "collect", "fit", "decompose", "validate", "plan", "report", "env")
+COMMANDS = ("data", "sweep", "repeat", "collect", "fit", "decompose", "validate", "plan", "report", "env")
 """Command names in the order of the work; ``sparsefit.cli.<name>`` holds ``command``."""
 
 

@@ -18,9 +18,11 @@ LAYOUTS = ("release", "shallue")
 
 
 @click.command(name="collect")
-@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", default="-", show_default=True, help="CSV file, .parquet file, or - for stdout.")
 @click.option("--trials", is_flag=True, help="One row a trial instead of one a study.")
+@click.option("--repeats", is_flag=True, help="One row a repeat of a winner, of sparsefit repeat.")
+@click.option("--finished", is_flag=True, help="Only studies all of whose trials have ended.")
 @click.option("--curves", is_flag=True, help="One row a goal check, of a sweep with --full-curves.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Write a new folder of that layout to --out.")
 @click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
@@ -28,9 +30,11 @@ LAYOUTS = ("release", "shallue")
     "--max-steps", type=click.IntRange(min=1), help="Folders of the release: steps of a whole trial."
 )
 def command(
-    sweep: Path,
+    sweeps: tuple[Path, ...],
     out: str,
     trials: bool,
+    repeats: bool,
+    finished: bool,
     curves: bool,
     layout: str | None,
     goal_error: float | None,
@@ -39,7 +43,9 @@ def command(
     """Write the steps-to-result of a sweep as a table.
 
     One row for each batch size and sparsity: the fewest steps in which a trial reached the goal, how the
-    trials ended, the winning trial and its metaparameters. Works while the sweep runs.
+    trials ended, the winning trial and its metaparameters. Works while the sweep runs; the column
+    'unfinished' counts the trials that have not ended. Several sweeps of one workload, such as one for each
+    sparsity, give one table.
 
     A directory is read as folders of Shallue et al. or of the paper's release, with one row a trial. --layout
     writes such folders, one row a trial becoming one folder a trial.
@@ -47,6 +53,7 @@ def command(
     \b
     Example:
         sparsefit collect w2.db -o results.csv
+        sparsefit collect w2.db w2_small.db --finished -o results.csv
         sparsefit collect w2.db --trials -o trials.parquet
         sparsefit fit results.csv
         sparsefit collect w2.db --layout release -o w2_release
@@ -54,34 +61,46 @@ def command(
     """
     if layout is not None and out == "-":
         raise InputError("--layout writes a folder: name it with -o")
-    if sum((trials, curves, layout is not None)) > 1:
-        raise InputError("give one of --trials, --curves and --layout")
+    if sum((trials, repeats, curves, layout is not None)) > 1:
+        raise InputError("give one of --trials, --repeats, --curves and --layout")
+    sweep = sweeps[0]
+    if len(sweeps) > 1 and (layout is not None or any(path.is_dir() for path in sweeps)):
+        raise InputError("--layout and folders take one input; several files of sweeps give one table")
     if sweep.is_dir():
         from sparsefit.fitting.layouts import Goal, read_folder
 
-        if curves:
-            raise InputError("--curves takes the file of a sweep; folders hold their curves as CSV already")
+        if curves or repeats or finished:
+            raise InputError("--curves, --repeats and --finished take files of sweeps; this is a folder")
         table = read_folder(sweep, Goal(error=goal_error, max_steps=max_steps))
         if layout is None:
             write(table, out, "trials")
         else:
             write_folders(table, out, layout, None)
         return
+    from sparsefit.experiment.joined import join
+    from sparsefit.experiment.repeats import repeats_table
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.tables import curves_table, steps_table, trials_table
 
-    with open_store(sweep) as store:
-        if curves:
-            write(curves_table(store), out, "checks")
-            return
-        table = trials_table(store) if trials or layout else steps_table(store)
-        if layout is not None and not table.empty:
-            write_folders(table, out, layout, store)
-            return
+    if layout is not None:
+        with open_store(sweep) as store:
+            table = trials_table(store)
+            if not table.empty:
+                write_folders(table, out, layout, store)
+                return
+    kinds = {"trials": (trials, trials_table), "repeats": (repeats, repeats_table)}
+    kinds |= {"checks": (curves, curves_table), "studies": (True, steps_table)}
+    kind, make = next((kind, make) for kind, (asked, make) in kinds.items() if asked)
+    table = join(sweeps, make, finished=finished)
+    names = " ".join(map(str, sweeps))
+    if table.empty and repeats:
+        raise InputError(f"{names}: no winner was repeated yet; do it with: sparsefit repeat {sweep}")
+    if table.empty and finished:
+        raise InputError(f"{names}: no study is finished yet; go on with: sparsefit sweep --resume {sweep}")
     if table.empty:
-        raise InputError(f"{sweep} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
-    write(table, out, "trials" if trials else "studies")
-    unfinished = 0 if trials else int(table["unfinished"].sum())
+        raise InputError(f"{names} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
+    write(table, out, kind)
+    unfinished = int(table["unfinished"].sum()) if kind == "studies" else 0
     if unfinished:
         click.echo(
             f"{unfinished} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True

@@ -90,8 +90,6 @@ def starts_with(path: Path, magic: bytes) -> bool:
 
 def read_sweep(store: Store, path: Path) -> Source:
     """Return the trials of a sweep with their costs, the curves it kept, and its ancestry."""
-    import pandas as pd
-
     from sparsefit.experiment.store import SCHEMA_VERSION
     from sparsefit.experiment.study import fingerprint
     from sparsefit.experiment.tables import trials_table
@@ -100,24 +98,8 @@ def read_sweep(store: Store, path: Path) -> Source:
     table = trials_table(store)
     if table.empty:
         raise InputError(f"{path} holds no trial yet; go on with: sparsefit sweep --resume {path}")
-    rows = store.rows()
-    costs = pd.DataFrame(
-        [
-            {
-                "sparsity": row.study.sparsity,
-                "batch_size": row.study.batch_size,
-                "trial": row.trial,
-                "total_seconds": row.total_seconds,
-                "runs": row.runs,
-                **{
-                    name: getattr(row.run, name) for name in ("check_seconds", "checks", "evaluated", "floor")
-                },
-            }
-            for row in rows
-        ]
-    )
     return make_source(
-        table.merge(costs, on=["sparsity", "batch_size", "trial"]),
+        table,
         str(path),
         "sweep",
         hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -129,7 +111,7 @@ def read_sweep(store: Store, path: Path) -> Source:
             **sessions(store),
         },
         search_space=store.content["workload"]["search_space"],
-        curves=curves(rows),
+        curves=curves(store.rows()),
     )
 
 

@@ -148,6 +148,8 @@ class ExampleOrder:
         Size of the whole training set.
     seed : int
         0 in the release, for every trial.
+    epochs : int, optional
+        Seed of the order within epochs alone, the split staying as it is; None goes on as the release does.
 
     Attributes
     ----------
@@ -159,7 +161,7 @@ class ExampleOrder:
         The training indices in the order in which pruning sees them.
     """
 
-    def __init__(self, n_examples: int, seed: int = 0) -> None:
+    def __init__(self, n_examples: int, seed: int = 0, *, epochs: int | None = None) -> None:
         self._random = np.random.RandomState(seed)
         indices = np.arange(n_examples, dtype=np.int64)
         self._random.shuffle(indices)
@@ -167,6 +169,8 @@ class ExampleOrder:
         self.validation = indices[:n_validation]
         self.train = indices[n_validation:]
         self.pruning = self._shuffled()
+        if epochs is not None:
+            self._random = np.random.RandomState(epochs)
 
     def _shuffled(self) -> NDArray[np.int64]:
         order = np.arange(len(self.train))

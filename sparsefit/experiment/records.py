@@ -26,9 +26,37 @@ class TrialSpec(NamedTuple):
     trial: int
     limit: int
 
+    @property
+    def seed(self) -> int:
+        """Seed of the initial weights and hence of the mask."""
+        return self.trial
+
+    @property
+    def order_seed(self) -> int | None:
+        """None: the release's order of examples, the same for all trials."""
+        return None
+
     def __str__(self) -> str:
         """Name the trial in words."""
         return f"trial {self.trial} at batch size {self.study.batch_size}, sparsity {self.study.sparsity:g}"
+
+
+class RepeatSpec(NamedTuple):
+    """The setting of a trial to be run again with a fresh `seed`, of the weights and of the order alike."""
+
+    study: Study
+    trial: int
+    limit: int
+    seed: int
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of examples."""
+        return self.seed
+
+    def __str__(self) -> str:
+        """Name the repeat in words."""
+        return f"{TrialSpec(*self[:3])}, seed {self.seed}"
 
 
 class End(NamedTuple):
@@ -52,7 +80,7 @@ class TrialEnd:
     samples : int
         Examples trained on.
     seconds, check_seconds : float
-        Processor time of the run, whatever else the machine does, and the part of it that went to goal checks.
+        Processor time of the run, whatever else the machine does; the part of it that went to goal checks.
     checks, evaluated, floor : int
         Goal checks; validation examples that they evaluated; the fewest that any exact check needs.
     curve : ndarray of shape (checks, 4), or None

@@ -18,7 +18,7 @@ from sparsefit.experiment.blocked_model import make_blocked
 from sparsefit.experiment.goal import GoalCheck
 from sparsefit.experiment.network import Network, TorchNetwork
 from sparsefit.experiment.optimizer import Optimizer
-from sparsefit.experiment.records import TrialEnd, TrialSpec
+from sparsefit.experiment.records import RepeatSpec, TrialEnd, TrialSpec
 from sparsefit.experiment.study import Definition
 from sparsefit.experiment.trial import Budget, train
 
@@ -84,12 +84,12 @@ class TrialRunner:
         """The metaparameters of every trial."""
         return self.definition.settings()
 
-    def __call__(self, spec: TrialSpec) -> TrialEnd:
+    def __call__(self, spec: TrialSpec | RepeatSpec) -> TrialEnd:
         """Run one trial up to its limit."""
         workload = self.definition.workload
         with one_thread(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.trial)  # for models that draw numbers while they train
-            network, masks = self.network(spec.trial, spec.study.sparsity)
+            torch.manual_seed(spec.seed)  # for models that draw numbers while they train
+            network, masks = self.network(spec.seed, spec.study.sparsity)
             optimizer = Optimizer(
                 network.parameters(),
                 workload.optimizer,
@@ -98,7 +98,7 @@ class TrialRunner:
                 masks,
             )
             images, labels = self.validation
-            order = data.ExampleOrder(len(self.dataset.train_labels))
+            order = data.ExampleOrder(len(self.dataset.train_labels), epochs=spec.order_seed)
             return train(
                 network,
                 optimizer,

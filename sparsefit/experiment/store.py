@@ -12,7 +12,7 @@ import datetime
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -206,6 +206,17 @@ class Store:
                 (now(), json.dumps(dict(provenance))),
             )
         self._session = cursor.lastrowid
+
+    @property
+    def session(self) -> int | None:
+        """Number of the session that writes, None without one."""
+        return self._session
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, committed when this returns, and return its rows."""
+        with explained(self.path), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE" if self._session is not None else "BEGIN")
+            return self._connection.execute(statement, values).fetchall()
 
     def sessions(self) -> dict[int, dict[str, Any]]:
         """Return the provenance of every session by its number."""

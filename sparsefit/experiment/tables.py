@@ -58,6 +58,11 @@ def trials_table(store: Store) -> pd.DataFrame:
                 "order_seed": ORDER_SEED,
                 "samples": row.run.samples,
                 "seconds": row.run.seconds,
+                "total_seconds": row.total_seconds,
+                "runs": row.runs,
+                **{
+                    name: getattr(row.run, name) for name in ("check_seconds", "checks", "evaluated", "floor")
+                },
             }
         )
     names = [*identity(content), "sparsity", "batch_size", "trial", "status", "steps", "max_steps"]

@@ -1,0 +1,84 @@
+"""``sparsefit repeat``: run the winners of a sweep again with fresh seeds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefit.errors import InputError
+
+if TYPE_CHECKING:
+    from sparsefit.experiment.records import RepeatSpec, TrialEnd
+
+
+@click.command(name="repeat")
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh seeds for each winner."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: number of CPUs]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are.")
+def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) -> None:
+    """Run the winner of each finished study of SWEEP again, with fresh seeds.
+
+    The trial with the fewest steps was lucky, too. The same metaparameters with other initial weights, masks
+    and orders of examples say how much. Runs are stored in the file of the sweep when they end; the same
+    command goes on after an interruption, and with more --seeds adds to what is there.
+
+    \b
+    Example:
+        sparsefit repeat w1.db --seeds 3
+        sparsefit collect w1.db --repeats -o w1_seeds.csv
+        sparsefit fit w1_seeds.csv
+    """
+    from sparsefit.experiment import repeats
+    from sparsefit.experiment.engine import LocalProcesses
+    from sparsefit.experiment.provenance import collect_provenance
+    from sparsefit.experiment.runner import TrialRunner, mask_folder
+    from sparsefit.experiment.store import open_store
+    from sparsefit.experiment.sweep import Terminated, terminable
+
+    jobs = jobs or os.cpu_count() or 1
+    with open_store(sweep) as store:
+        if not repeats.winners(store):
+            raise InputError(
+                f"{sweep} has no finished study that reached its goal; "
+                f"go on with: sparsefit sweep --resume {sweep}"
+            )
+        runner = TrialRunner(store.definition, data_dir, mask_folder(store.path))
+        specs = repeats.missing(store, seeds)
+        total = len(specs)
+        if specs:
+            store.begin_session(
+                collect_provenance(store.definition.workload.dataset, runner.dataset.checksum, jobs)
+            )
+        done = 0
+
+        def report(spec: RepeatSpec, run: TrialEnd) -> None:
+            nonlocal done
+            done += 1
+            click.echo(
+                f"{done} of {total}: {spec}: {run.end.status.replace('_', ' ')} at step {run.end.step}",
+                err=True,
+            )
+
+        try:
+            with terminable():
+                left_out = repeats.run(store, LocalProcesses(jobs), runner, specs, report) if specs else []
+        except (KeyboardInterrupt, Terminated) as signal:
+            click.echo(
+                f"\nstopped; {done} of {total} runs are in {sweep}; "
+                f"go on with: sparsefit repeat {sweep} --seeds {seeds}",
+                err=True,
+            )
+            sys.exit(130 if isinstance(signal, KeyboardInterrupt) else 143)
+    if left_out:
+        raise InputError(
+            f"{len(left_out)} runs were left out because their process died; use fewer --jobs; "
+            f"go on with: sparsefit repeat {sweep} --seeds {seeds}"
+        )
+    click.echo(f"{sweep}: every winner has its repeats; table: sparsefit collect {sweep} --repeats", err=True)
