@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint bench sanitize clean
+.PHONY: demo results test lint bench sanitize clean
 
 .venv/installed: pyproject.toml setup.py constraints.txt $(CORE_SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -12,6 +12,9 @@ CORE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
+
+results: .venv/installed
+	$(BIN)/python results/make.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto

@@ -1,0 +1,205 @@
+"""The paper's claims, one function each: what it says, what was found here, and whether that is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from found import (
+    SPARSITIES,
+    Record,
+    claims,
+    contains,
+    group_name,
+    load_json,
+    load_table,
+    measured,
+    together,
+)
+from scipy.stats import linregress, t
+
+Row = tuple[str, str, str, str]
+NO_CAP = (
+    "Capped trials do not show where they would have ended; it takes a sweep with `--no-cap`, not run yet"
+)
+
+
+def judged(claim: str, paper: str, name: str, **where: object) -> Row:
+    """Return the row of a claim that `sparsefit validate` judges."""
+    found = list(claims(name, **where))  # type: ignore[arg-type]
+    ours = "; ".join(f"{group_name(c['group'])}: {c['verdict']} ({c['reason'].rstrip('.')})" for c in found)
+    return claim, paper, ours or "no finished studies", together(c["verdict"] for c in found)
+
+
+def trend() -> Row:
+    """Judge whether the curve is the same at every sparsity."""
+    return judged("K\\* = c1/B + c2 at every sparsity", "a universal trend (Fig. 1)", "hyperbola")
+
+
+def slowdown() -> Row:
+    """Compare steps at 90 % and dense, all batch sizes together."""
+    found = [c for c in claims("sparse_over_dense", sparsity=0.9) if c["value"] is not None]
+    verdicts = []
+    for claim in found:
+        low, high = claim["low"], claim["high"]
+        inside = low is not None and high is not None and low >= 2 and high <= 4
+        outside = (high is not None and high < 2) or (low is not None and low > 4)
+        verdicts.append("same" if inside else "different" if outside else "cannot tell")
+    ours = "; ".join(f"{c['group']['workload'].upper()}: {measured(c)}×" for c in found)
+    return (
+        "90 % sparse takes longer",
+        "2–4× (Section 2.2)",
+        ours or "no finished pair of studies",
+        together(verdicts),
+    )
+
+
+def figure_12() -> Row:
+    """Compare steps at 90 % and dense at each batch size."""
+    return judged("ratio at each B", "1.5 to 4.5 (Fig. 12)", "sparse_over_dense", sparsity=0.9)
+
+
+def falling() -> Row:
+    """Judge whether the ratio falls as B grows."""
+    parts, verdicts = [], []
+    for claim in claims("sparse_over_dense", sparsity=0.9):
+        rows = [row for row in claim["details"] if row["value"] is not None]
+        if len(rows) < 3:
+            continue
+        x, y = (np.log([row[name] for row in rows]) for name in ("batch_size", "value"))
+        line = linregress(x, y)
+        reach = float(t.ppf(0.975, len(rows) - 2)) * line.stderr
+        slope: Record = {"value": line.slope, "low": line.slope - reach, "high": line.slope + reach}
+        parts.append(f"{claim['group']['workload'].upper()}: as B to the power {measured(slope)}")
+        verdicts.append("same" if slope["high"] < 0 else "different" if slope["low"] > 0 else "cannot tell")
+    ours = "; ".join(parts) or "no finished pair of studies"
+    return "the ratio falls with B", "yes, most with momentum", ours, together(verdicts)
+
+
+def critical_w2() -> Row:
+    """Compare where linear scaling breaks down in W2."""
+    fit = load_json("w2/fit.json")
+    found = {f["group"]["sparsity"]: f["critical_batch_size"] for f in fit["fits"]} if fit else {}
+    ours = "; ".join(
+        f"{'dense' if s == 0 else f'{100 * s:g} %'} c1/c2 = {measured(found[s])}"
+        for s in (0.0, 0.9)
+        if s in found
+    )
+    ratios = list(claims("critical_batch_size_sparse", sparsity=0.9, workload="w2"))
+    ours += "".join(f"; ratio {measured(c)}" for c in ratios)
+    return (
+        "W2: critical batch size grows with sparsity",
+        "about 2^9 dense, 2^11 at 90 %: 4× (Fig. 1, by eye)",
+        ours or "no finished studies",
+        together(contains(c, 4.0) for c in ratios),
+    )
+
+
+def momentum() -> Row:
+    """Compare the critical batch sizes with momentum and without."""
+    return judged(
+        "momentum has a larger critical batch size",
+        "at every sparsity (Fig. 2)",
+        "critical_batch_size_momentum",
+    )
+
+
+def best_rates() -> Iterator[Row]:
+    """Say where the winners of W2 lie in the search space."""
+    table = load_table("w2/steps.csv")
+    winners = None if table is None else table[(table["unfinished"] == 0) & table["winner"].notna()]
+    paper = {
+        "learning_rate": ("about 1e-2", 10**-2.5, 10**-1.5),
+        "momentum": ("a little over 0.9", 0.9, 0.95),
+    }
+    for name, (said, low, high) in paper.items():
+        ours, verdict = "no finished studies", "no data yet"
+        if winners is not None and len(winners):
+            middle = float(winners[name].median())
+            ours = f"median {middle:.3g} of {len(winners)} winners, "
+            ours += f"{winners[name].min():.3g} to {winners[name].max():.3g}"
+            verdict = "same" if low <= middle <= high else "different"
+        yield f"W2: best {name.replace('_', ' ')}", said, ours, verdict
+
+
+def smoothness(workload: str, model: str, means: tuple[float, ...]) -> Iterator[Row]:
+    """Compare mean L along training, and its ratio to dense."""
+    parts = load_json(f"{workload}/decomposition.json")
+    said = ", ".join(f"{mean:g}" for mean in means)
+    claim = f"{model}: mean L at {', '.join(f'{100 * s:g}' for s in SPARSITIES)} %"
+    if parts is None:
+        yield claim, said, "not measured yet", "no data yet"
+        return
+    found = {0.0: parts["dense"], **{entry["sparsity"]: entry for entry in parts["sparse"]}}
+    ours = ", ".join(measured(found[s]["smoothness"]) if s in found else "not measured" for s in SPARSITIES)
+    rising = [found[s]["smoothness"]["value"] for s in SPARSITIES if s in found]
+    yield (
+        claim,
+        said,
+        ours,
+        "same order, other values" if rising == sorted(rising) else "different order",
+    )
+    for entry in parts["sparse"]:
+        mean = means[SPARSITIES.index(entry["sparsity"])] / means[0]
+        ratio = entry["ratios"]["smoothness"]
+        at = f"{100 * entry['sparsity']:g} %"
+        yield f"{model}: L at {at} over dense", f"{mean:.2f}", measured(ratio), contains(ratio, mean)
+
+
+def other_parts() -> Iterator[Row]:
+    """Compare Δ, β and the product at 90 %."""
+    parts = load_json("w1/decomposition.json")
+    entry = next((e for e in (parts or {"sparse": []})["sparse"] if e["sparsity"] == 0.9), None)
+    for name, said, number in (("delta", "1.00", 4.68 / 4.66), ("beta", "0.54", 107.39 / 197.06)):
+        claim = f"Simple-CNN: {'Δ' if name == 'delta' else 'β'} at 90 % over dense"
+        if entry is None:
+            yield claim, said, "not measured yet", "no data yet"
+        else:
+            ratio = entry["ratios"][name]
+            yield claim, said, measured(ratio), contains(ratio, number)
+    claim = "product ΔLβ at 90 % over dense"
+    if entry is None:
+        yield claim, "1.67", "not measured yet", "no data yet"
+    else:
+        yield claim, "1.67", measured(entry["ratios"]["c1"]), contains(entry["ratios"]["c1"], 1.67)
+    yield judged(
+        "the product explains the fitted ratio of c1",
+        "roughly (App. C)",
+        "c1_ratio",
+        sparsity=0.9,
+        workload="w1",
+    )
+
+
+def all_claims() -> list[Row]:
+    """Return every claim in the order of the paper."""
+    boundary = (
+        "linear boundary between complete and incomplete trials",
+        "seen in Fig. 3",
+        NO_CAP,
+        "no data yet",
+    )
+    ranges = judged(
+        "range of successful learning rates shrinks with sparsity", "Fig. 4", "learning_rate_range"
+    )
+    if ranges[3] != "same" and ranges[3] != "different":
+        ranges = (*ranges[:2], NO_CAP, "no data yet")
+    return [
+        trend(),
+        slowdown(),
+        figure_12(),
+        falling(),
+        critical_w2(),
+        judged(
+            "critical batch size of sparse networks", "no smaller (Section 2.2)", "critical_batch_size_sparse"
+        ),
+        momentum(),
+        *best_rates(),
+        judged("best learning rate grows with B", "yes (Section 2.3)", "learning_rate_grows"),
+        judged("winners inside the search range", "yes (Section 2.3)", "learning_rate_inside"),
+        boundary,
+        ranges,
+        *smoothness("w1", "Simple-CNN", (0.57, 0.72, 0.81, 1.76)),
+        *smoothness("w4", "ResNet-8", (3.87, 8.74, 9.54, 11.18)),
+        *other_parts(),
+    ]

@@ -1,0 +1,219 @@
+"""Write the tables of docs/reproduction.md from the files of this folder: python results/reproduction.py.
+
+The page has regions between ``<!-- made: NAME -->`` and ``<!-- end -->``; what lies between is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+from claims import all_claims
+from costs import cost, estimate, savings
+from found import RESULTS, WORKLOADS, group_name, load_json, load_table, markdown, measured
+
+from sparsefit import fit
+from sparsefit.fitting.results import CurveFit
+
+PAGE = RESULTS.parent / "docs" / "reproduction.md"
+REGION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+RELEASE_INTERVAL = 96
+"""The release's default of 100 steps between checks, as a multiple of 16."""
+
+
+def state() -> str:
+    """Count how much of every sweep has run."""
+    rows = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/steps.csv")
+        if table is None:
+            rows.append([name.upper(), "not begun", "", "", ""])
+            continue
+        for sparsity, group in table.groupby("sparsity"):
+            whole = group[group["unfinished"] == 0]
+            trials = int(group["trials"].sum())
+            sizes = f"{group['batch_size'].min()} to {group['batch_size'].max()}"
+            ended = f"{trials - int(group['unfinished'].sum())} of {trials}"
+            rows.append([name.upper(), f"{sparsity:g}", sizes, ended, f"{len(whole)} of {len(group)}"])
+    return markdown(["workload", "sparsity", "batch sizes", "trials ended", "studies finished"], rows)
+
+
+def steps() -> str:
+    """Print K* of every study; one that is not finished is marked as an upper bound."""
+    blocks = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/steps.csv")
+        if table is None:
+            continue
+        rows = []
+        for sparsity, group in table.groupby("sparsity"):
+            cells = group.set_index("batch_size")
+            rows.append(
+                [f"{sparsity:g}", *(study(cells.loc[size]) for size in sorted(table["batch_size"].unique()))]
+            )
+        sizes = [f"B = {size}" for size in sorted(table["batch_size"].unique())]
+        blocks.append(markdown([name.upper(), *sizes], rows))
+    return "\n\n".join(blocks) or "No sweep has begun."
+
+
+def study(row: pd.Series) -> str:
+    """Print the steps-to-result of a study and whether they can still change."""
+    if row["unfinished"]:
+        return f"(≤ {row['steps']:.0f})" if pd.notna(row["steps"]) else "(none yet)"
+    return f"{row['steps']:.0f}" if pd.notna(row["steps"]) else f"> {row['max_steps']}"
+
+
+def fits() -> str:
+    """Print the curves of the finished studies."""
+    rows = []
+    for name in WORKLOADS:
+        for found in (load_json(f"{name}/fit.json") or {"fits": []})["fits"]:
+            numbers = [measured(found[part]) for part in ("c1", "c2", "critical_batch_size")]
+            scatter = found["rms_log_residual"]
+            rows.append(
+                [
+                    group_name(found["group"]),
+                    found["n_points"],
+                    *numbers,
+                    "" if scatter is None else f"{scatter:.0%}",
+                    f"{found['verdict']}: {found['verdict_reason']}",
+                ]
+            )
+    header = ["group", "studies", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]
+    return markdown(header, rows) if rows else "No group has two finished studies."
+
+
+def seeds() -> str:
+    """Compare the winners with their repeats."""
+    rows = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/seeds.csv")
+        if table is None:
+            continue
+        for (sparsity, size), group in table.groupby(["sparsity", "batch_size"]):
+            reached = group["steps"].dropna()
+            again = ", ".join(
+                f"{s:.0f}" if pd.notna(s) else f"> {m}" for s, m in group[["steps", "max_steps"]].values
+            )
+            winner = group["winner_steps"].iloc[0]
+            over = (
+                f"{np.exp(np.log(reached / winner).mean()):.2f}"
+                if len(reached) == len(group)
+                else "not all reached"
+            )
+            rows.append([name.upper(), f"{sparsity:g}", size, f"{winner:.0f}", again, over])
+    header = [
+        "workload",
+        "sparsity",
+        "B",
+        "K\\*, the winner's",
+        "again, fresh seeds",
+        "geometric mean over K\\*",
+    ]
+    return markdown(header, rows) if rows else "No winner was run again yet."
+
+
+def trial_count() -> str:
+    """Compare K* of the first n trials with that of all: median and largest over finished studies."""
+    rows = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/trials.csv")
+        if table is None:
+            continue
+        for sparsity, group in table.groupby("sparsity"):
+            wide = group.pivot(index="batch_size", columns="trial", values="steps").sort_index(axis=1)
+            best = wide.cummin(axis=1).ffill(axis=1)
+            over = best.div(best.iloc[:, -1], axis=0).fillna(np.inf)
+            for count in (2, 5, wide.shape[1]):
+                part = over.iloc[:, count - 1]
+                cells = ("none reached" if np.isinf(x) else f"{x:.2f}" for x in (part.median(), part.max()))
+                rows.append([name.upper(), f"{sparsity:g}", len(part), count, *cells])
+    header = ["workload", "sparsity", "studies", "trials n", "median K\\*(n)/K\\*", "largest"]
+    return markdown(header, rows) if rows else "No study is finished."
+
+
+def interval() -> str:
+    """Show how the evaluation interval moves the fit."""
+    rows = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/steps.csv")
+        if table is None:
+            continue
+        whole = table[table["unfinished"] == 0].drop(columns=["winner"])
+        coarse = whole.assign(
+            steps=np.ceil(whole["steps"] / RELEASE_INTERVAL) * RELEASE_INTERVAL,
+            eval_interval=RELEASE_INTERVAL,
+        )
+        cases = (
+            ("16, taken into account", whole),
+            ("16, ignored", whole.drop(columns=["eval_interval"])),
+            (f"{RELEASE_INTERVAL}, taken into account", coarse),
+            (f"{RELEASE_INTERVAL}, ignored", coarse.drop(columns=["eval_interval"])),
+        )
+        for label, case in cases:
+            for curve in fitted(case):
+                record = curve.to_dict()
+                numbers = [measured(record[part]) for part in ("c1", "c2", "critical_batch_size")]
+                rows.append([group_name(record["group"]), label, *numbers])
+    header = ["group", "steps between checks", "c1", "c2", "c1/c2"]
+    return markdown(header, rows) if rows else "No study is finished."
+
+
+def fitted(table: pd.DataFrame) -> list[CurveFit]:
+    """Return the curves of the groups with at least two batch sizes."""
+    count = table.groupby("sparsity")["batch_size"].transform("size")
+    if not (count > 1).any():
+        return []
+    result = fit(table[count > 1])
+    return list(result.fits)
+
+
+def parts() -> str:
+    """Print the measured parts of c1."""
+    rows = []
+    for name in WORKLOADS:
+        found = load_json(f"{name}/decomposition.json")
+        if found is None:
+            continue
+        settings = found["settings"]
+        run = f"η = {settings['metaparameters']['learning_rate']:g}, B = {settings['batch_size']}, "
+        run += f"{settings['steps']} steps, every {settings['every']}; {len(found['seeds'])} seeds"
+        for entry in (found["dense"], *found["sparse"]):
+            numbers = [
+                measured(entry[part]) for part in ("delta", "smoothness", "smoothness_initial", "beta")
+            ]
+            ratios = entry.get("ratios", {})
+            over = [measured(ratios[part]) if ratios else "1" for part in ("c1", "c1_own_epsilon")]
+            reached, of = entry["reached"]
+            rows.append([name.upper(), f"{entry['sparsity']:g}", *numbers, *over, f"{reached} of {of}", run])
+    header = ["workload", "sparsity", "Δ", "mean L", "L at step 1", "β at step 1"]
+    header += ["c1 over dense, ε equal", "own ε", "goal reached", "run"]
+    return markdown(header, rows) if rows else "Not measured yet."
+
+
+def made() -> dict[str, str]:
+    """Return the text of every region."""
+    return {
+        "state": state(),
+        "claims": markdown(["claim", "the paper", "here", "verdict"], all_claims()),
+        "steps": steps(),
+        "fits": fits(),
+        "seeds": seeds(),
+        "parts": parts(),
+        "trial_count": trial_count(),
+        "interval": interval(),
+        "cost": cost(),
+        "estimate": estimate(),
+        "savings": savings(),
+    }
+
+
+def fill(text: str) -> str:
+    """Return the page with its regions made anew."""
+    texts = made()
+    return REGION.sub(lambda match: f"{match[1]}{texts[match[2]]}\n{match[3]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,104 @@
+"""What `results/` and `docs/reproduction.md` say is what their data give, computed again."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sparsefit import fit
+from sparsefit.experiment.joined import join
+from sparsefit.experiment.repeats import repeats_table
+from sparsefit.experiment.tables import steps_table, trials_table
+from sparsefit.fitting import decomposition_file
+from sparsefit.fitting.reading import read_table
+from sparsefit.fitting.validation import validate
+
+RESULTS = Path(__file__).parents[2] / "results"
+SWEPT = sorted(path.parent.name for path in RESULTS.glob("*/sweep.db"))
+FITTED = sorted(path.parent.name for path in RESULTS.glob("*/fit.json"))
+
+
+def close(ours, theirs):
+    """Compare what two JSON files hold; numbers up to 1e-6: optimizers stop there, elsewhere on other CPUs."""
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(close(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(close, ours, theirs))
+    if isinstance(ours, float) and isinstance(theirs, int | float):
+        return ours == pytest.approx(theirs, rel=1e-6, abs=1e-9)
+    return ours == theirs
+
+
+def load(path):
+    return json.loads((RESULTS / path).read_text())
+
+
+@pytest.fixture
+def reproduction(monkeypatch):
+    """The script that writes the page."""
+    monkeypatch.syspath_prepend(str(RESULTS))
+    import reproduction
+
+    return reproduction
+
+
+def test_the_page_says_what_the_tables_hold(reproduction):
+    text = reproduction.PAGE.read_text(encoding="utf-8")
+    assert reproduction.fill(text) == text, "run: make results"
+
+
+def test_every_region_of_the_page_is_made(reproduction):
+    names = [
+        name for _, name, _ in reproduction.REGION.findall(reproduction.PAGE.read_text(encoding="utf-8"))
+    ]
+    assert sorted(names) == sorted(reproduction.made())
+
+
+@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize(
+    ("table", "make", "finished"),
+    [
+        ("steps", steps_table, False),
+        ("trials", trials_table, True),
+        ("seeds", repeats_table, False),
+    ],
+)
+def test_the_tables_are_those_of_the_sweeps(name, table, make, finished, tmp_path):
+    found = join(sorted((RESULTS / name).glob("sweep*.db")), make, finished=finished)
+    path = RESULTS / name / f"{table}.csv"
+    if found.empty:
+        assert not path.exists()
+        return
+    found.to_csv(tmp_path / "table.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), pd.read_csv(path))
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_only_finished_studies_are_fitted(name):
+    steps = pd.read_csv(RESULTS / name / "steps.csv")
+    whole = steps[steps["unfinished"] == 0]
+    path = RESULTS / name / "trials.csv"
+    cells = pd.read_csv(path)[["sparsity", "batch_size"]].drop_duplicates() if path.exists() else whole[:0]
+    assert sorted(map(tuple, cells.values)) == sorted(map(tuple, whole[["sparsity", "batch_size"]].values))
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_the_fits_come_out_again(name):
+    path = RESULTS / name / "trials.csv"
+    saved = load(f"{name}/fit.json")
+    assert saved["input"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    again = json.loads(json.dumps(fit(path).to_dict()))
+    assert close(again["fits"], saved["fits"])
+    assert close(again["ratios"], saved["ratios"])
+
+
+@pytest.mark.skipif(not FITTED, reason="no workload has two finished studies yet")
+def test_the_verdicts_come_out_again():
+    tables = [read_table(RESULTS / name / "trials.csv")[0] for name in FITTED]
+    parts = [decomposition_file.load(path) for path in sorted(RESULTS.glob("*/decomposition.json"))]
+    again = validate(pd.concat(tables, ignore_index=True).fillna(""), parts).to_dict()
+    saved = load("validation.json")
+    assert close(json.loads(json.dumps(again["claims"])), saved["claims"])
+    assert again["counts"] == saved["counts"]
