@@ -27,7 +27,7 @@ int64_t backward_input_scratch(const Conv& conv, const Operand& grad_output, con
 void backward_input(const Conv& conv, const Operand& grad_output, const float* values, const Pattern& pattern,
                     const Operand& grad_input, const Where& where) {
     const Gather g = backward_input_gather(conv, lanes_of(conv, grad_output, grad_input));
-    run_gather("sparse_conv2d_backward_input", kKernels, g, grad_output, {conv.h_out, conv.w_out}, grad_input,
+    run_gather("sparse_conv2d_backward_input", kKernels, g, grad_output, grad_input,
                {global(pattern.rows_transposed, g.rows + 1, "rows"),
                 global(pattern.places_transposed, pattern.nnz, "places"),
                 global(pattern.permutation, pattern.nnz, "permutation"),

@@ -64,17 +64,7 @@ class Walk {
         item_.i -= next_block ? g.height : 0;
         item_.block += step_block_ + next_block;
     }
-    // Where the operands lie, in floats; `channel`: the first one of the group.
-    __device__ int64_t input(const Gather& g, int32_t channel) const {
-        const int64_t plane = int64_t{item_.block} * g.channels + channel;
-        return (plane * g.input.pixels() + item_.i * g.input_step * g.input.row_pitch() + item_.j) *
-                   g.lanes() +
-               4 * item_.quad;
-    }
-    __device__ int64_t grad(const Gather& g, int32_t row) const {
-        const int64_t plane = int64_t{item_.block} * g.rows + row;
-        return (plane * (g.height * g.width) + item_.i * g.width + item_.j) * g.lanes() + 4 * item_.quad;
-    }
+    __device__ const Item& item() const { return item_; }
 
   private:
     Item item_;
@@ -97,7 +87,7 @@ __global__ void __launch_bounds__(kRowThreads, 1)
     for (int32_t group = blockIdx.y; group < groups; group += cut.parts) {
         const int32_t start = begin + group * group_size, size = min(group_size, begin + count - start);
         // A thread lays one weight out and hands it to the others; those behind the last repeat it.
-        const uint32_t mine = Tap(g, load(a.places + (start + min(lane, size - 1)))).offset(g);
+        const uint32_t mine = Tap(g, load(a.places + (start + min(lane, size - 1)))).offset<false>(g);
         uint32_t offsets[E];
         float sums[E];
 #pragma unroll
@@ -108,27 +98,35 @@ __global__ void __launch_bounds__(kRowThreads, 1)
         Walk walk(g, first + lane);
 #pragma unroll 1
         for (int32_t index = first + lane; index < past; index += kWarp, walk.advance(g)) {
-            const float4 grad = load4(a.grad + walk.grad(g, row));
-            const Global<const float> input = a.input + walk.input(g, channel);
+            const Item& item = walk.item();
+            const float4 grad = load4(a.grad + item.output(g, row, item.i, item.j));
+            const Global<const float> input = a.input + item.input(g, channel);
 #pragma unroll
-            for (int e = 0; e < E; ++e) {
-                const float4 x = load4(input + int64_t{offsets[e]} * g.lanes());
-                sums[e] = fmaf(grad.x, x.x, sums[e]);
-                sums[e] = fmaf(grad.y, x.y, sums[e]);
-                sums[e] = fmaf(grad.z, x.z, sums[e]);
-                sums[e] = fmaf(grad.w, x.w, sums[e]);
-            }
+            for (int e = 0; e < E; ++e)
+                sums[e] = add_dot(sums[e], grad, load4(input + int64_t{offsets[e]} * g.lanes()));
         }
         const float sum = warp_sum(sums, lane);
         const int32_t e = lane / (kWarp / E);
-        if (lane % (kWarp / E) == 0 && e < size) a.grad_values[slice * a.value_pitch + start + e] = sum;
+        const bool stores = lane % (kWarp / E) == 0 && e < size;
+        const Global<float> results = a.grad_values + (slice * a.value_pitch + start);
+        if (stores) results[e] = sum;
+        unsigned spoilt = __ballot_sync(kAllLanes, stores && !is_finite(sum));
+#pragma unroll 1
+        for (; spoilt; spoilt &= spoilt - 1) {
+            const int32_t owner = __ffs(spoilt) - 1;
+            const Tap tap(g, load(a.places + (start + owner / (kWarp / E))));
+            float again[1] = {dot_of_image(g, a, tap, row, channel, first + lane, past)};
+            const float exact = warp_sum(again, lane);
+            if (lane == owner) results[e] = exact;
+        }
     }
 
     if (!a.grad_bias || blockIdx.y != 0) return;
     float sum[1] = {0.0f};
     Walk walk(g, first + lane);
     for (int32_t index = first + lane; index < past; index += kWarp, walk.advance(g)) {
-        const float4 grad = load4(a.grad + walk.grad(g, row));
+        const Item& item = walk.item();
+        const float4 grad = load4(a.grad + item.output(g, row, item.i, item.j));
         sum[0] += (grad.x + grad.y) + (grad.z + grad.w);
     }
     const float total = warp_sum(sum, lane);
@@ -192,7 +190,7 @@ void backward_weight(const Conv& conv, const Operand& input, const Operand& grad
     const DeviceGuard guard(where.device);
     const char* const name = "sparse_conv2d_backward_weight";
     float* scratch = where.scratch;
-    const Global<const float> x = staged_input(g, input, conv.h_in, conv.w_in, scratch, where.stream);
+    const Global<const float> x = staged_input(g, input, scratch, where.stream);
     scratch += staging(g, input);
     const float* grad = grad_output.data;
     if (!grad_output.lanes) {

@@ -18,26 +18,20 @@ inline int64_t staging(const Gather& g, const Operand& input) {
 }
 
 // The input as the kernel reads it: staged at `scratch`, or in place.
-inline Global<const float> staged_input(const Gather& g, const Operand& input, int64_t height, int64_t width,
-                                        float* scratch, void* stream) {
+inline Global<const float> staged_input(const Gather& g, const Operand& input, float* scratch, void* stream) {
     if (staging(g, input) == 0) return global<const float>(input.data, g.staged_floats(), "input");
-    stage(g.input, g.n, g.channels, height, width, g.lanes(), input, scratch, stream);
+    stage(g.input, g.n, g.channels, g.input_height, g.input_width, g.lanes(), input, scratch, stream);
     return global<const float>(scratch, g.staged_floats(), "staged input");
 }
-
-struct Size {
-    int64_t height, width;
-};
 
 // A gather from end to end: stage the input, run one of the kernels (1, 2, 4, 8 items a thread), bring the
 // result to where the output lies. `arrays` lacks the operands.
 using GatherKernel = void (*)(Gather, Arrays, int32_t);
 inline void run_gather(const char* name, const GatherKernel (&kernels)[4], const Gather& g,
-                       const Operand& input, const Size& input_size, const Operand& output, Arrays arrays,
-                       const Where& where) {
+                       const Operand& input, const Operand& output, Arrays arrays, const Where& where) {
     if (g.items() == 0 || g.rows == 0) return;
     const DeviceGuard guard(where.device);
-    arrays.input = staged_input(g, input, input_size.height, input_size.width, where.scratch, where.stream);
+    arrays.input = staged_input(g, input, where.scratch, where.stream);
     float* const blocks = output.lanes ? output.data : where.scratch + staging(g, input);
     arrays.output = global(blocks, g.output_floats(), "output");
     const int r = items_per_thread(g);

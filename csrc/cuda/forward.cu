@@ -24,7 +24,7 @@ int64_t forward_scratch(const Conv& conv, const Operand& input, const Operand& o
 void forward(const Conv& conv, const Operand& input, const float* values, const float* bias,
              const Pattern& pattern, const Operand& output, const Where& where) {
     const Gather g = forward_gather(conv, lanes_of(conv, input, output));
-    run_gather("sparse_conv2d_forward", kKernels, g, input, {conv.h_in, conv.w_in}, output,
+    run_gather("sparse_conv2d_forward", kKernels, g, input, output,
                {global(pattern.rows, g.rows + 1, "rows"),
                 global(pattern.places, pattern.nnz, "places"),
                 {},

@@ -43,6 +43,8 @@ Gather forward_gather(const Conv& c, int lanes) {
     g.rows_per_group = static_cast<int32_t>(c.c_out_group());
     g.height = static_cast<int32_t>(c.h_out);
     g.width = static_cast<int32_t>(c.w_out);
+    g.input_height = static_cast<int32_t>(c.h_in);
+    g.input_width = static_cast<int32_t>(c.w_in);
     g.step_h = g.step_w = 1;
     g.input_step = static_cast<int32_t>(c.stride_h);
     g.in_place = c.pad_top == 0 && c.pad_left == 0 && c.stride_w == 1 &&
@@ -63,6 +65,8 @@ Gather backward_input_gather(const Conv& c, int lanes) {
     g.rows_per_group = static_cast<int32_t>(c.c_in_group());
     g.height = static_cast<int32_t>(c.h_in);
     g.width = static_cast<int32_t>(c.w_in);
+    g.input_height = static_cast<int32_t>(c.h_out);
+    g.input_width = static_cast<int32_t>(c.w_out);
     g.step_h = static_cast<int32_t>(c.stride_h);
     g.step_w = static_cast<int32_t>(c.stride_w);
     g.input_step = 1;

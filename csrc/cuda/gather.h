@@ -26,7 +26,8 @@ struct Gather {
     int32_t channels, rows;    // of the input and of the output
     int32_t channels_per_group, rows_per_group;
     int32_t kw, taps, dilation_h, dilation_w;
-    int32_t height, width;  // of the output
+    int32_t height, width;              // of the output
+    int32_t input_height, input_width;  // without what is staged around it
     // Output pixels fall into step_h * step_w classes with taps of their own. Pixel i of phase p is
     // origin + p + step * i; forward has one class.
     int32_t step_h, step_w, origin_h, origin_w;

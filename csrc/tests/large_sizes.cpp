@@ -2,10 +2,13 @@
 // and only the first and last blocks run. `large_sizes NAME` runs one. Run by tests/cuda/test_launches.py.
 #include <sys/mman.h>
 
+#include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cuda/gather.h"
 #include "cuda/kernels.h"
@@ -92,6 +95,32 @@ void backward_input_far_out() {
     require(grad_input.data()[kLast] == 3.0f * kWeight, "wrong at the far end");
 }
 
+// Gradient to the one kept weight, of which the first and the last of 4096 slices are computed, and to the
+// bias; slices that do not run stay zero.
+void backward_weight_far_out() {
+    const auto packed = last_to_last();
+    const Pattern pattern(packed.data());
+    const Mapped input(kFloats), grad_output(kFloats);
+    input.data()[kLast] = 3.0f, grad_output.data()[kLast] = 5.0f;
+    input.data()[kLast - 4] = 2.0f, grad_output.data()[kLast - 4] = 7.0f;  // the pixel before
+    full_warps = kChannels * 4096;
+    const auto x = input.blocked(4), g = grad_output.blocked(4);
+    const int64_t floats = backward_weight_scratch(large(), x, g, 1, true);
+    require(floats == 4096 * (1 + kChannels), "slices of the weights and of the bias");
+    const Mapped scratch(floats);
+    float grad_value = -1;
+    std::vector<float> grad_bias(kChannels, -1);
+    emulation::edge_blocks = 2;
+    backward_weight(large(), x, g, pattern, &grad_value, grad_bias.data(), {0, nullptr, scratch.data()});
+    require(grad_value == 3.0f * 5.0f + 2.0f * 7.0f, "wrong at the far end");
+    require(grad_bias[kChannels - 1] == 5.0f + 7.0f && grad_bias[0] == 0.0f, "wrong bias");
+
+    // An infinity makes the last slice compute its sum again.
+    grad_output.data()[kLast] = std::numeric_limits<float>::infinity();
+    backward_weight(large(), x, g, pattern, &grad_value, nullptr, {0, nullptr, scratch.data()});
+    require(std::isinf(grad_value), "wrong infinity at the far end");
+}
+
 void strided_copy_far_out() {
     const Mapped strided(kFloats), blocked(kFloats);
     const Operand nchw{strided.data(), {kChannels * kSide * kSide, kSide * kSide, kSide, 1}, 0};
@@ -163,6 +192,7 @@ const std::map<std::string, void (*)()> kCases = {
      }},
     {"forward_far_out", forward_far_out},
     {"backward_input_far_out", backward_input_far_out},
+    {"backward_weight_far_out", backward_weight_far_out},
     {"strided_copy_far_out", strided_copy_far_out},
 };
 

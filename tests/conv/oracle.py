@@ -1,17 +1,20 @@
-"""One convolution, what it must give in float64, and the check of a sparse layer against it."""
+"""One convolution, what it must give in float64, and the check of a layer on any device against it."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
+from sparsefit.conv import SparseConv2d, SparseLinear, from_blocked, to_blocked
 from tests.tolerances import assert_within_rounding
 
 
 @dataclass(frozen=True)
 class Case:
-    """A convolution with a random mask; ``density`` is the share of kept weights."""
+    """A convolution with a random mask; ``density`` is the share of kept weights.
+
+    With ``kept``, the mask keeps so many weights of one output channel, and no others.
+    """
 
     n: int = 3
     c_in: int = 4
@@ -23,6 +26,7 @@ class Case:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     density: float = 0.3
+    kept: int | None = None
     bias: bool = True
     seed: int = 0
 
@@ -44,12 +48,44 @@ class Case:
         """Return the mask."""
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.c_out * self.groups, self.c_in, *self.kernel)
-        return torch.rand(shape, generator=generator) < self.density
+        if self.kept is None:
+            return torch.rand(shape, generator=generator) < self.density
+        mask = torch.zeros(shape, dtype=torch.bool)
+        mask[-2].view(-1)[torch.randperm(mask[0].numel(), generator=generator)[: self.kept]] = True
+        return mask
 
     def input(self) -> Tensor:
         """Return a contiguous input."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         return torch.randn(self.n, self.c_in * self.groups, *self.size, generator=generator)
+
+    def gradient(self) -> Tensor:
+        """Return a contiguous gradient to the output."""
+        with torch.no_grad():
+            shape = self.conv()(self.input()).shape
+        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed + 2))
+
+
+def _inside_of_nan(x: Tensor) -> Tensor:
+    big = torch.full((x.shape[0], x.shape[1] + 2, x.shape[2] + 1, x.shape[3] + 3), float("nan"))
+    big[:, 1:-1, 1:, 2:-1] = x
+    return big[:, 1:-1, 1:, 2:-1]
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": lambda x: x.to(memory_format=torch.channels_last),
+    "sliced": _inside_of_nan,
+    "transposed": lambda x: x.transpose(0, 3).contiguous().transpose(0, 3),
+    "misaligned": lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),
+}
+"""The same numbers in other layouts."""
+
+
+def moved(x: Tensor, device: str) -> Tensor:
+    """Return a tensor on a device with the same strides and alignment, which ``to`` would not keep."""
+    base = x if x._base is None else x._base
+    return base.to(device).as_strided(x.shape, x.stride(), x.storage_offset())
 
 
 @dataclass(frozen=True)
@@ -60,6 +96,11 @@ class Passes:
     input: Tensor
     values: Tensor
     bias: Tensor | None
+
+    def cpu(self) -> "Passes":
+        """Return them where the reference is."""
+        bias = None if self.bias is None else self.bias.cpu()
+        return Passes(self.forward.cpu(), self.input.cpu(), self.values.cpu(), bias)
 
 
 def expected(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
@@ -134,13 +175,38 @@ def check(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor, actual: Passes
         assert_within_rounding(actual.bias, want.bias, size.bias, pixels, "gradient to the bias")
 
 
-def check_case(case: Case, x: Tensor | None = None, backend: str = "sparse") -> None:
+def check_case(
+    case: Case, layout: str = "contiguous", grad_layout: str = "contiguous", device: str = "cpu"
+) -> None:
     """Check a case with strided and with blocked operands."""
     conv, mask = case.conv(), case.mask()
-    layer = SparseConv2d.from_dense(conv, mask, backend=backend)
-    x = case.input() if x is None else x
-    with torch.no_grad():
-        shape = conv(x).shape
-    grad = torch.randn(shape, generator=torch.Generator().manual_seed(case.seed + 2))
-    check(conv, mask, x, grad, run(layer, x, grad))
-    check(conv, mask, x, grad, run(layer, x, grad, blocked=True))
+    layer = SparseConv2d.from_dense(conv, mask, backend="sparse").to(device)
+    x, grad = LAYOUTS[layout](case.input()), LAYOUTS[grad_layout](case.gradient())
+    for blocked in (False, True):
+        actual = run(layer, moved(x, device), moved(grad, device), blocked=blocked)
+        check(conv, mask, x, grad, actual.cpu())
+
+
+def check_linear(n: int, c_in: int, c_out: int, blocked: bool, device: str = "cpu") -> None:
+    """Check a linear layer that keeps three weights in ten."""
+    torch.manual_seed(n)
+    linear, mask = nn.Linear(c_in, c_out), torch.rand(c_out, c_in) < 0.3
+    layer = SparseLinear.from_dense(linear, mask, backend="sparse").to(device)
+    x, grad = torch.randn(n, c_in, device=device, requires_grad=True), torch.randn(n, c_out, device=device)
+    y = from_blocked(layer(to_blocked(x))) if blocked else layer(x)
+    y.backward(grad)
+    weight, bias = (linear.weight * mask).double(), linear.bias.double()
+    x64, g64 = x.detach().double().cpu(), grad.double().cpu()
+    for name, got, want, size, length in (
+        ("forward", y, x64 @ weight.t() + bias, x64.abs() @ weight.abs().t() + bias.abs(), c_in + 1),
+        ("gradient to the input", x.grad, g64 @ weight, g64.abs() @ weight.abs(), c_out),
+        (
+            "gradient to the values",
+            layer.values.grad,
+            (g64.t() @ x64)[mask],
+            (g64.abs().t() @ x64.abs())[mask],
+            n,
+        ),
+        ("gradient to the bias", layer.bias.grad, g64.sum(0), g64.abs().sum(0), n),
+    ):
+        assert_within_rounding(got.cpu(), want, size, length, name)

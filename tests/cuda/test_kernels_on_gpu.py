@@ -1,65 +1,52 @@
-"""The CUDA kernels on a GPU: the strategies of the CPU kernels, and what only a device can show.
+"""The CUDA kernels on a GPU: the cases of the CPU kernels, and what only a device can show.
 
 Skipped where there is none; no GPU run has taken place yet.
 """
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
 from sparsefit.conv.backend import load_core
-from tests.conv.oracle import Case, Passes, check, run
-from tests.conv.test_kernels import LAYOUTS, cases, lay
+from tests.conv import nonfinite
+from tests.conv.oracle import Case, Passes, check_case, check_linear, run
+from tests.conv.strategies import EDGES, LINEAR, drawn
 
 MISSING = load_core().cuda_unavailable() or ("" if torch.cuda.is_available() else "torch sees no CUDA device")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(MISSING), reason=f"no GPU: {MISSING}")]
 CASE = Case(n=33, c_in=8, c_out=12, size=(14, 13), density=0.2)
 
 
-def on_gpu(case, device="cuda"):
-    """Return a layer, its input and a gradient to its output on a device."""
-    layer = SparseConv2d.from_dense(case.conv(), case.mask(), backend="sparse").to(device)
-    with torch.no_grad():
-        shape = case.conv()(case.input()).shape
-    grad = torch.randn(shape, generator=torch.Generator().manual_seed(case.seed + 2))
-    return layer, case.input().to(device), grad.to(device)
+def on_gpu(case):
+    """Return a layer, its input and a gradient to its output on the GPU."""
+    layer = SparseConv2d.from_dense(case.conv(), case.mask(), backend="sparse").to("cuda")
+    return layer, case.input().to("cuda"), case.gradient().to("cuda")
 
 
-def cpu(passes):
-    """Return results on the CPU, where the reference is."""
-    bias = None if passes.bias is None else passes.bias.cpu()
-    return Passes(passes.forward.cpu(), passes.input.cpu(), passes.values.cpu(), bias)
-
-
-def moved(tensor, device):
-    """Return the tensor on a device with the same strides and alignment, which ``to`` would not keep."""
-    base = tensor if tensor._base is None else tensor._base
-    return base.to(device).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-
-
-def check_on_gpu(case, layout="contiguous", grad_layout="contiguous", device="cuda"):
-    """Check strided and blocked operands against float64."""
-    layer, x, grad = on_gpu(case, device)
-    x, grad = moved(lay(x.cpu(), layout), device), moved(lay(grad.cpu(), grad_layout), device)
-    for blocked in (False, True):
-        got = cpu(run(layer, x, grad, blocked=blocked))
-        check(case.conv(), case.mask(), x.cpu(), grad.cpu(), got)
-
-
-@settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large]
-)
-@given(case=cases(), layout=st.sampled_from(LAYOUTS), grad_layout=st.sampled_from(LAYOUTS))
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@drawn(60)
 def test_every_pass_matches_float64_for_any_shape_and_layout(case, layout, grad_layout):
-    check_on_gpu(case, layout, grad_layout)
+    check_case(case, layout, grad_layout, device="cuda")
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_every_pass_matches_float64_at_the(edge):
+    check_case(EDGES[edge], device="cuda")
+
+
+@pytest.mark.parametrize(("n", "sizes", "blocked"), LINEAR)
+def test_linear_matches_float64(n, sizes, blocked):
+    check_linear(n, *sizes, blocked, device="cuda")
+
+
+@pytest.mark.parametrize("spoilt", nonfinite.SPOILT)
+@pytest.mark.parametrize("case", nonfinite.CASES)
+def test_nonfinite_numbers_spread_no_further_than_by_definition(case, spoilt):
+    nonfinite.check_nonfinite(case, spoilt, device="cuda")
 
 
 @pytest.mark.parametrize("n", [16, 256])
 def test_layers_of_real_size_match_float64(n):
-    check_on_gpu(Case(n=n, c_in=64, c_out=64, size=(16, 16), density=0.1))
+    check_case(Case(n=n, c_in=64, c_out=64, size=(16, 16), density=0.1), device="cuda")
 
 
 @pytest.mark.parametrize("blocked", [False, True], ids=["strided", "blocked"])
@@ -93,10 +80,10 @@ def test_kernels_keep_the_order_of_the_current_stream():
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_a_layer_runs_on_its_own_device_and_leaves_the_current_one():
     torch.cuda.set_device(0)
-    check_on_gpu(CASE, device="cuda:1")
+    check_case(CASE, device="cuda:1")
     assert torch.cuda.current_device() == 0
     assert torch.zeros(1, device="cuda").device.index == 0
-    check_on_gpu(CASE, device="cuda:0")
+    check_case(CASE, device="cuda:0")
 
 
 def test_a_graph_captures_all_passes():

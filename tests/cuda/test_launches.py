@@ -14,6 +14,7 @@ CASES = [
     "too_large_is_refused",
     "forward_far_out",
     "backward_input_far_out",
+    "backward_weight_far_out",
     "strided_copy_far_out",
 ]
 

@@ -9,6 +9,12 @@ from tests.cuda.ptxas import SOURCES, ptx
 
 TILES = {"sparse_conv2d_forward": (1, 2, 4, 8), "sparse_conv2d_backward_input": (1, 2, 4, 8)}
 DOTS = {"sparse_conv2d_backward_weight": (4, 8)}
+# Of the loop that adds up again, one weight at a time, what infinities and NaN may have spoilt.
+MENDING = {
+    "sparse_conv2d_forward": (1, 2, 0, 4),
+    "sparse_conv2d_backward_input": (1, 3, 0, 4),
+    "sparse_conv2d_backward_weight": (2, 0, 0, 4),
+}
 
 
 def inner_loops(text):
@@ -34,15 +40,18 @@ def counts(body):
     )
 
 
-def arithmetic_loops(kernel):
-    """Return the counts of those inner loops of a kernel that multiply."""
-    text = next(text for source in SOURCES for name, text in ptx(source).items() if name == kernel)
-    return [counts(body) for body in inner_loops(text) if "fma.rn.f32" in body]
+def arithmetic_loops(kernel, size):
+    """Return the counts of the inner loops of a kernel that multiply, but for the one that mends."""
+    name = f"{kernel}<{size}>"
+    (text,) = [text for source in SOURCES for found, text in ptx(source).items() if found == name]
+    loops = [counts(body) for body in inner_loops(text) if "fma.rn.f32" in body]
+    loops.remove(MENDING[kernel])
+    return loops
 
 
 @pytest.mark.parametrize(("kernel", "items"), [(k, r) for k, sizes in TILES.items() for r in sizes])
 def test_a_kept_weight_costs_one_shared_load_and_a_16_byte_load_for_4_multiply_adds(kernel, items):
-    loops = arithmetic_loops(f"{kernel}<{items}>")
+    loops = arithmetic_loops(kernel, items)
     assert loops
     for vectors, scalars, shared, fmas in loops:
         weights, rest = divmod(vectors, items)  # more than one where the compiler unrolled the loop
@@ -55,7 +64,7 @@ def test_a_kept_weight_costs_one_shared_load_and_a_16_byte_load_for_4_multiply_a
 
 @pytest.mark.parametrize(("kernel", "weights"), [(k, e) for k, sizes in DOTS.items() for e in sizes])
 def test_the_weights_of_a_group_share_a_load_of_the_gradient(kernel, weights):
-    loops = arithmetic_loops(f"{kernel}<{weights}>")
+    loops = arithmetic_loops(kernel, weights)
     assert loops
     for vectors, scalars, shared, fmas in loops:
         rounds, rest = divmod(vectors, weights + 1)
