@@ -94,19 +94,23 @@ def overhead(steps: pd.DataFrame, costs: pd.DataFrame, sparsity: float) -> float
 
 
 def savings() -> str:
-    """Print the processor time of one cell with each device switched off."""
+    """Print the processor time of a study with each device switched off."""
     if not SAVINGS.exists():
         return "Not measured yet."
     record = json.loads(SAVINGS.read_text())
-    base = record["rows"][0]["seconds"]
-    rows = [
-        [
-            row["without"] or "nothing",
-            f"{row['seconds']:.1f}",
-            f"{row['seconds'] / base:.2f}×",
-            f"{row['memory_mb']:.0f}",
+    blocks = []
+    for study, words in record["studies"].items():
+        rows = [row for row in record["rows"] if row["study"] == study]
+        cells = [
+            [
+                row["without"] or "nothing",
+                f"{row['seconds']:.1f}",
+                f"{row['seconds'] / rows[0]['seconds']:.2f}×",
+                f"{row['memory_mb']:.0f}",
+                row["steps_to_result"] or "",
+            ]
+            for row in rows
         ]
-        for row in record["rows"]
-    ]
-    table = markdown(["switched off", "processor seconds", "over all on", "peak memory, MB"], rows)
-    return f"{record['cell']}\n\n{table}"
+        header = ["switched off", "processor seconds", "over all on", "peak memory, MB", "K\\*"]
+        blocks.append(f"{words}:\n\n{markdown(header, cells)}")
+    return "\n\n".join(blocks)

@@ -67,14 +67,14 @@ def winners(store: Store) -> list[Winner]:
 
 
 def missing(store: Store, seeds: int) -> list[RepeatSpec]:
-    """Return what is to be run so that every winner has `seeds` repeats, one of each before any second."""
+    """Return what is to be run so that every winner has `seeds` repeats, all those of a cheap study first."""
     maximum = store.content["workload"]["max_steps"]
     done = set(known(store))
-    ordered = sorted(winners(store), key=lambda winner: (-winner.study.batch_size, winner.study.sparsity))
+    ordered = sorted(winners(store), key=lambda winner: winner.steps * winner.study.batch_size)
     specs = [
         RepeatSpec(winner.study, winner.trial, min(PATIENCE * winner.steps, maximum), FIRST_SEED + number)
-        for number in range(seeds)
         for winner in ordered
+        for number in range(seeds)
     ]
     return [spec for spec in specs if (spec.study, spec.trial, spec.seed) not in done]
 

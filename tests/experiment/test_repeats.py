@@ -40,12 +40,12 @@ def run(store, seeds, function=lambda spec: end("reached", 10 * (spec.seed % 100
     return ran
 
 
-def test_winners_of_finished_studies_are_repeated_with_patience_one_seed_after_the_other(store):
+def test_winners_of_finished_studies_are_repeated_with_patience_the_cheaper_study_first(store):
     assert run(store, 2) == [
-        RepeatSpec(Study(0.9, 16), 0, 2000, 1_000_000),
         RepeatSpec(Study(0.9, 8), 1, 1200, 1_000_000),
-        RepeatSpec(Study(0.9, 16), 0, 2000, 1_000_001),
         RepeatSpec(Study(0.9, 8), 1, 1200, 1_000_001),
+        RepeatSpec(Study(0.9, 16), 0, 2000, 1_000_000),
+        RepeatSpec(Study(0.9, 16), 0, 2000, 1_000_001),
     ]
 
 
@@ -85,7 +85,7 @@ def test_without_a_repeat_the_table_is_empty(store):
 
 
 def test_an_error_stops_and_a_dead_worker_leaves_its_run_out(store):
-    with pytest.raises(TrialError, match=r"batch size 16, sparsity 0\.9, seed 1000000: shapes"):
+    with pytest.raises(TrialError, match=r"batch size 8, sparsity 0\.9, seed 1000000: shapes"):
         run(store, 1, lambda spec: Failure("shapes", crashed=False))
     specs = repeats.missing(store, 1)
     dead = repeats.run(store, InOrder(), lambda spec: Failure("died", crashed=True), specs, print)

@@ -21,7 +21,7 @@ FITTED = sorted(path.parent.name for path in RESULTS.glob("*/fit.json"))
 
 
 def close(ours, theirs):
-    """Compare what two JSON files hold; numbers up to 1e-6: optimizers stop there, elsewhere on other CPUs."""
+    """Compare what two JSON files hold; numbers up to 1e-6, where optimizers stop on different CPUs."""
     if isinstance(ours, dict):
         return ours.keys() == theirs.keys() and all(close(ours[name], theirs[name]) for name in ours)
     if isinstance(ours, list):

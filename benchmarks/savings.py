@@ -1,0 +1,120 @@
+"""What each device of a sweep saves, by switching it off on one study of W1.
+
+    python benchmarks/savings.py --json benchmarks/results/savings.json [--data-dir FOLDER]
+
+Each row is a sweep in a process of its own, one trial at a time on one thread. Seconds are processor time, so
+that the machine need not be idle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from timing import provenance, write_json
+
+STUDIES = {
+    "a study": "W1 at sparsity 0.9, B = 64: 5 trials of at most 10,000 steps",
+    "large batches": "W1 at sparsity 0.9, B = 2,048: 1 trial of at most 64 steps",
+}
+SWITCHES = {
+    "a study": ("", "sparse kernels", "goal checks that stop early", "caps and rounds", "micro-batches"),
+    "large batches": ("", "micro-batches"),
+}
+"""What is switched off: one thing at a time, nothing first."""
+
+
+def measure(study: str, without: str, data_dir: Path | None) -> dict[str, float | str]:
+    """Run one sweep in this process and return what it took."""
+    from sparsefit.experiment import workload
+    from sparsefit.experiment.blocked_model import BlockedNetwork
+    from sparsefit.experiment.engine import InProcess
+    from sparsefit.experiment.network import TorchNetwork
+    from sparsefit.experiment.runner import TrialRunner
+    from sparsefit.experiment.store import Store
+    from sparsefit.experiment.study import Definition
+    from sparsefit.experiment.sweep import run
+
+    size, trials, steps = (64, 5, 10_000) if study == "a study" else (2048, 1, 64)
+    if without == "micro-batches":
+        BlockedNetwork.micro_batch = TorchNetwork.micro_batch = size
+    definition = Definition(
+        dataclasses.replace(workload.load("w1"), max_steps=steps),
+        (size,),
+        (0.9,),
+        trials,
+        cap=without != "caps and rounds",
+        curves=without == "goal checks that stop early",
+        backend="dense" if without == "sparse kernels" else "sparse",
+    )
+    runner = TrialRunner(definition, data_dir)
+    for trial in range(trials):
+        runner.network(trial, 0.9)  # masks are made once a sweep, and no device touches them
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store.create(Path(folder) / "sweep.db", definition) as store,
+    ):
+        store.begin_session({})
+        run(store, InProcess(), runner, Silent())
+        rows = store.rows()
+    best = min((row.run.end.step for row in rows if row.run.end.status == "reached"), default=0)
+    return {
+        "study": study,
+        "without": without,
+        "seconds": sum(row.total_seconds for row in rows),
+        "check_seconds": sum(row.run.check_seconds for row in rows),
+        "samples": sum(row.run.samples for row in rows),
+        "evaluated": sum(row.run.evaluated for row in rows),
+        "steps_to_result": best,
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+class Silent:
+    """A report that says nothing."""
+
+    def begin(self, schedule: object) -> None:
+        """See `sweep.Report`."""
+
+    def ended(self, spec: object, run: object) -> None:
+        """See `sweep.Report`."""
+
+    def failed(self, spec: object, reason: str, last: bool) -> None:
+        """See `sweep.Report`."""
+
+
+@click.command(help=__doc__)
+@click.option("--json", "path", type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--row", nargs=2, hidden=True)
+def main(path: Path | None, data_dir: Path | None, row: tuple[str, str] | None) -> None:
+    """Run every row in a process of its own."""
+    if row is not None:
+        print(json.dumps(measure(*row, data_dir)))
+        return
+    rows = []
+    for study, switches in SWITCHES.items():
+        for without in switches:
+            command = [sys.executable, __file__, "--row", study, without]
+            command += ["--data-dir", str(data_dir)] if data_dir else []
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rows.append(json.loads(done.stdout))
+            print({name: value for name, value in rows[-1].items() if value != ""}, flush=True)
+    if path is not None:
+        content = {
+            **provenance(),
+            "command": "python benchmarks/savings.py",
+            "studies": STUDIES,
+            "rows": rows,
+        }
+        write_json(path, content)
+
+
+if __name__ == "__main__":
+    main()
