@@ -23,6 +23,7 @@ def cost() -> str:
             continue
         definition = next(iter((load_json(f"{name}/definition.json") or {}).values()))["workload"]
         size = VALIDATION[definition["dataset"]]
+        hours = wall_hours(name)
         for clock, group in table.groupby("clock"):
             asked, done = int(group["checks"].sum()), int(group["evaluated"].sum())
             rows.append(
@@ -30,6 +31,7 @@ def cost() -> str:
                     name.upper(),
                     clock,
                     int(group["trials"].sum()),
+                    f"{hours[str(clock)]:.1f}",
                     f"{group['total_seconds'].sum() / 3600:.2f}",
                     f"{group['check_seconds'].sum() / group['seconds'].sum():.0%}",
                     f"{int(group['steps'].sum()):,}",
@@ -43,6 +45,7 @@ def cost() -> str:
         "workload",
         "clock",
         "trials",
+        "wall hours",
         "core-hours",
         "of it goal checks",
         "steps",
@@ -50,6 +53,17 @@ def cost() -> str:
     ]
     header += ["evaluations asked for", "done, in whole evaluations", "saved"]
     return markdown(header, rows) if rows else "Nothing has run."
+
+
+def wall_hours(name: str) -> dict[str, float]:
+    """Return how long the sessions of a workload lasted, from start to last trial, by the clock they used."""
+    hours: dict[str, float] = {}
+    for sessions in (load_json(f"{name}/provenance.json") or {}).values():
+        for session in sessions.values():
+            lasted = pd.Timestamp(session["last_trial"]) - pd.Timestamp(session["started"])
+            clock = session.get("clock", "wall time")
+            hours[clock] = hours.get(clock, 0.0) + lasted.total_seconds() / 3600
+    return hours
 
 
 def estimate() -> str:

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -66,11 +67,23 @@ def write_ancestry(folder: Path, sweeps: list[Path]) -> None:
     for sweep in sweeps:
         with open_store(sweep) as store:
             definitions[sweep.name] = store.content
-            sessions[sweep.name] = store.sessions()
+            sessions[sweep.name] = ran(store)
             costs.append(cost(store).assign(sweep=sweep.name))
     for name, content in (("definition", definitions), ("provenance", sessions)):
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     pd.concat(costs).to_csv(folder / "cost.csv", index=False)
+
+
+def ran(store: Store) -> dict[int, dict[str, Any]]:
+    """Return the provenance of every session, when it began, and when its last trial ended."""
+    began = dict(store.execute("SELECT id, started FROM sessions"))
+    last: dict[int, str] = {}
+    for row in store.rows():
+        last[row.session] = max(row.ended, last.get(row.session, ""))
+    return {
+        number: {**about, "started": began[number], "last_trial": last.get(number, began[number])}
+        for number, about in store.sessions().items()
+    }
 
 
 def cost(store: Store) -> pd.DataFrame:
