@@ -65,6 +65,7 @@ def measure(
     clock: Callable[[Candidate, int], float],
 ) -> list[dict[str, Any]]:
     """Check, then time, every pass of one layer; return a row for each sparsity and pass."""
+    torch.backends.cudnn.benchmark = True  # dense convolution by the fastest of cuDNN's algorithms
     operands = Operands(layer, batch, options.sparsities)
     sparse = {sparsity: checked_passes(operands, sparsity, device) for sparsity in options.sparsities}
     moved = Operands(layer, batch, options.sparsities)
