@@ -23,6 +23,7 @@ LAYOUTS = ("release", "shallue")
 @click.option("--trials", is_flag=True, help="One row a trial instead of one a study.")
 @click.option("--repeats", is_flag=True, help="One row a repeat of a winner, of sparsefit repeat.")
 @click.option("--finished", is_flag=True, help="Only studies all of whose trials have ended.")
+@click.option("--first", type=click.IntRange(min=1), help="Count only so many trials of every study.")
 @click.option("--curves", is_flag=True, help="One row a goal check, of a sweep with --full-curves.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Write a new folder of that layout to --out.")
 @click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
@@ -35,6 +36,7 @@ def command(
     trials: bool,
     repeats: bool,
     finished: bool,
+    first: int | None,
     curves: bool,
     layout: str | None,
     goal_error: float | None,
@@ -69,8 +71,8 @@ def command(
     if sweep.is_dir():
         from sparsefit.fitting.layouts import Goal, read_folder
 
-        if curves or repeats or finished:
-            raise InputError("--curves, --repeats and --finished take files of sweeps; this is a folder")
+        if curves or repeats or finished or first:
+            raise InputError("--curves, --repeats, --finished and --first take sweeps; this is a folder")
         table = read_folder(sweep, Goal(error=goal_error, max_steps=max_steps))
         if layout is None:
             write(table, out, "trials")
@@ -91,7 +93,7 @@ def command(
     kinds = {"trials": (trials, trials_table), "repeats": (repeats, repeats_table)}
     kinds |= {"checks": (curves, curves_table), "studies": (True, steps_table)}
     kind, make = next((kind, make) for kind, (asked, make) in kinds.items() if asked)
-    table = join(sweeps, make, finished=finished)
+    table = join(sweeps, make, finished=finished, first=first)
     names = " ".join(map(str, sweeps))
     if table.empty and repeats:
         raise InputError(f"{names}: no winner was repeated yet; do it with: sparsefit repeat {sweep}")

@@ -21,7 +21,11 @@ COSTS = ("seconds", "total_seconds", "check_seconds", "runs")
 
 
 def join(
-    paths: Sequence[Path], make: Callable[[Store], pd.DataFrame], *, finished: bool = False
+    paths: Sequence[Path],
+    make: Callable[[Store], pd.DataFrame],
+    *,
+    finished: bool = False,
+    first: int | None = None,
 ) -> pd.DataFrame:
     """Return one table of the sweeps in `paths`, ordered by sparsity and batch size.
 
@@ -32,6 +36,8 @@ def join(
         Gives the table of one sweep: `tables.steps_table`, `tables.trials_table` and the like.
     finished : bool
         Only studies all of whose trials have ended.
+    first : int, optional
+        Count the first trials of every study only: the sweep as it would be with so many.
 
     Raises
     ------
@@ -40,12 +46,14 @@ def join(
     """
     found: list[pd.DataFrame] = []
     seen: dict[Any, tuple[Path, pd.DataFrame]] = {}
-    first: dict[str, Any] | None = None
+    common: dict[str, Any] | None = None
     for path in paths:
         with open_store(path) as store:
+            if first is not None:
+                store.cut(first)
             table = make(store)
-            first = first or store.content
-            if differences := difference(without_grid(store.content), without_grid(first)):
+            common = common or store.content
+            if differences := difference(without_grid(store.content), without_grid(common)):
                 raise InputError(
                     f"{path} and {paths[0]} are sweeps of different workloads ({differences}); "
                     "collect each into a table of its own"

@@ -12,6 +12,7 @@ import datetime
 import fcntl
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,6 +112,7 @@ class Store:
         self._connection = connection
         self._lock: Any = None
         self._session: int | None = None
+        self._shown = sys.maxsize
         self.content = self._read_definition()
 
     @classmethod
@@ -177,6 +179,11 @@ class Store:
             )
             insert_settings(self._connection, Definition.from_dict(content))
         self.content = content
+
+    def cut(self, trials: int) -> None:
+        """Show the sweep as if it had only the first `trials` in each study; the file stays as it is."""
+        self._shown = min(trials, self.content["trials"])
+        self.content = {**self.content, "trials": self._shown}
 
     def settings(self) -> dict[int, dict[str, float]]:
         """Return the metaparameters of every trial."""
@@ -266,7 +273,8 @@ class Store:
         """Return how every stored trial ended, by study and trial."""
         with explained(self.path):
             rows = self._connection.execute(
-                "SELECT sparsity, batch_size, trial, status, step FROM trials"
+                "SELECT sparsity, batch_size, trial, status, step FROM trials WHERE trial < ?",
+                (self._shown,),
             ).fetchall()
         found: dict[Study, dict[int, End]] = {study: {} for study in studies(self.content)}
         for sparsity, batch_size, trial, status, step in rows:
@@ -279,7 +287,8 @@ class Store:
             rows = self._connection.execute(
                 "SELECT sparsity, batch_size, trial, status, step, samples, seconds, check_seconds, checks, "
                 "evaluated, floor, curve, runs, total_seconds, ended, session FROM trials "
-                "ORDER BY sparsity, batch_size, trial"
+                "WHERE trial < ? ORDER BY sparsity, batch_size, trial",
+                (self._shown,),
             ).fetchall()
         found = []
         for row in rows:

@@ -68,3 +68,13 @@ def test_only_finished_studies_leaves_the_others_out(new_store):
 
 def test_sweeps_without_a_trial_give_an_empty_table(new_store):
     assert join([new_store().path], steps_table, finished=True).empty
+
+
+def test_the_first_trials_count_as_a_sweep_of_so_many(new_store):
+    store = new_store(batch_sizes=(8,), sparsities=(0.9,), trials=4)
+    for trial, end in enumerate([End("diverged", 4), End("reached", 120), End("reached", 100)]):
+        store.add(TrialSpec(Study(0.9, 8), trial, 200), TrialEnd(end, 8 * end.step, 1.0, 0.1, 1, 1, 1))
+    found = join([store.path], steps_table, first=2)
+    assert found[["steps", "winner", "trials", "unfinished"]].values.tolist() == [[120, 1, 2, 0]]
+    assert list(join([store.path], trials_table, first=2, finished=True)["trial"]) == [0, 1]
+    assert join([store.path], steps_table, first=9).equals(join([store.path], steps_table))
