@@ -68,7 +68,7 @@ def wall_hours(name: str) -> dict[str, float]:
 
 def estimate() -> str:
     """Estimate the core-hours of the paper's whole grid, from the rates and curves of W1."""
-    costs, fit, steps = load_table("w1/cost.csv"), load_json("w1/fit.json"), load_table("w1/steps.csv")
+    costs, fit, steps = load_table("w1/cost.csv"), load_json("w1/fit.json"), load_table("w1/counted.csv")
     if costs is None or fit is None or steps is None:
         return "Not enough has run."
     clean = costs[costs["clock"] == "processor time"].groupby("sparsity")[["seconds", "samples"]].sum()
@@ -101,10 +101,10 @@ def nearest(found: dict[float, Any], sparsity: float) -> tuple[Any, float]:
 
 
 def overhead(steps: pd.DataFrame, costs: pd.DataFrame, sparsity: float) -> float:
-    """Return examples trained on over trials × K* × B, measured on the finished studies of a sparsity."""
-    whole = steps[(steps["unfinished"] == 0) & steps["steps"].notna() & (steps["sparsity"] == sparsity)]
-    own = costs[(costs["sparsity"] == sparsity) & costs["batch_size"].isin(whole["batch_size"])]
-    return float(own["samples"].sum() / (whole["trials"] * whole["steps"] * whole["batch_size"]).sum())
+    """Return examples trained on over trials × K* × B, measured on the counted studies of a sparsity."""
+    both = costs.merge(steps[["sparsity", "batch_size", "steps"]].dropna(), on=["sparsity", "batch_size"])
+    own = both[both["sparsity"] == sparsity]
+    return float(own["samples"].sum() / (own["trials"] * own["steps_y"] * own["batch_size"]).sum())
 
 
 def savings() -> str:

@@ -2,7 +2,9 @@
 
 A folder is a workload. Its files ``sweep*.db`` (written by ``sparsefit sweep`` and ``sparsefit repeat``) and
 ``decomposition.json`` (written by ``sparsefit decompose``) are measured; all the others are made of them.
-Fits and verdicts use finished studies only; ``steps.csv`` holds the others too, with their state.
+``steps.csv`` holds all studies with their state. While some are unfinished, as many first trials of each are
+counted as most studies have ended, as in a sweep of so many; fits and verdicts use studies finished in that
+sense.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from typing import Any
 
 import pandas as pd
 
+from sparsefit.experiment.joined import join
 from sparsefit.experiment.store import Store, open_store
-from sparsefit.experiment.tables import trials_table
+from sparsefit.experiment.tables import steps_table, trials_table
 
 RESULTS = Path(__file__).parent
+FEWEST = 3
+"""Trials of a study that count at least."""
+
 COST = ("samples", "seconds", "total_seconds", "check_seconds", "checks", "evaluated", "floor")
 
 
@@ -43,7 +49,7 @@ def make_workload(folder: Path) -> Path | None:
     sweeps = sorted(folder.glob("sweep*.db"))
     here = folder.relative_to(RESULTS.parent)
     files = [here / sweep.name for sweep in sweeps]
-    stale = ("steps.csv", "trials.csv", "fit.json", "fit.csv", "fit.png", "validation.json")
+    stale = ("steps.csv", "counted.csv", "trials.csv", "fit.json", "fit.csv", "fit.png", "validation.json")
     for name in (*stale, "seeds.csv", "seeds_fit.json", "definition.json", "provenance.json", "cost.csv"):
         (folder / name).unlink(missing_ok=True)
     write_ancestry(folder, sweeps)
@@ -52,13 +58,23 @@ def make_workload(folder: Path) -> Path | None:
     known = ("--decomposition", parts) if (folder / parts.name).exists() else ()
     if sparsefit("collect", *files, "--repeats", "-o", here / "seeds.csv"):
         sparsefit("fit", here / "seeds.csv", "--json", here / "seeds_fit.json")
-    if not sparsefit("collect", *files, "--trials", "--finished", "-o", here / "trials.csv"):
+    counted = ("--first", str(count(sweeps)), "--finished")
+    if not sparsefit("collect", *files, *counted, "-o", here / "counted.csv"):
         return None
+    sparsefit("collect", *files, *counted, "--trials", "-o", here / "trials.csv")
     tables = ("--json", here / "fit.json", "--csv", here / "fit.csv", "--plot", here / "fit.png")
     if not sparsefit("fit", here / "trials.csv", *tables):
         return None
     sparsefit("validate", here / "trials.csv", *known, "--json", here / "validation.json")
     return here / "trials.csv"
+
+
+def count(sweeps: list[Path]) -> int:
+    """Return how many trials of each study to count: those with which most studies are finished, or more."""
+    whole = join(sweeps, steps_table)
+    most = int(whole["trials"].max())
+    finished = {n: len(join(sweeps, steps_table, finished=True, first=n)) for n in range(FEWEST, most + 1)}
+    return max(finished, key=lambda n: (finished[n], n), default=most)
 
 
 def write_ancestry(folder: Path, sweeps: list[Path]) -> None:

@@ -23,37 +23,44 @@ RELEASE_INTERVAL = 96
 
 
 def state() -> str:
-    """Count how much of every sweep has run."""
+    """Count how much of every sweep has run, and how much of that counts."""
     rows = []
     for name in WORKLOADS:
-        table = load_table(f"{name}/steps.csv")
+        table, counted = (load_table(f"{name}/{file}.csv") for file in ("steps", "counted"))
         if table is None:
-            rows.append([name.upper(), "not begun", "", "", ""])
+            rows.append([name.upper(), "not begun", "", "", "", ""])
             continue
         for sparsity, group in table.groupby("sparsity"):
-            whole = group[group["unfinished"] == 0]
+            whole = int((group["unfinished"] == 0).sum())
             trials = int(group["trials"].sum())
             sizes = f"{group['batch_size'].min()} to {group['batch_size'].max()}"
             ended = f"{trials - int(group['unfinished'].sum())} of {trials}"
-            rows.append([name.upper(), f"{sparsity:g}", sizes, ended, f"{len(whole)} of {len(group)}"])
-    return markdown(["workload", "sparsity", "batch sizes", "trials ended", "studies finished"], rows)
+            count = "none"
+            if counted is not None and (counted["sparsity"] == sparsity).any():
+                most = f"first {counted['trials'].max()} of {table['trials'].max()} trials"
+                count = f"{(counted['sparsity'] == sparsity).sum()}, {most}"
+            rows.append([name.upper(), f"{sparsity:g}", sizes, ended, f"{whole} of {len(group)}", count])
+    header = ["workload", "sparsity", "batch sizes", "trials ended", "studies finished", "studies counted"]
+    return markdown(header, rows)
 
 
 def steps() -> str:
-    """Print K* of every study; one that is not finished is marked as an upper bound."""
+    """Print K* of every study; one that does not count yet is marked as an upper bound."""
     blocks = []
     for name in WORKLOADS:
-        table = load_table(f"{name}/steps.csv")
+        table, counted = (load_table(f"{name}/{file}.csv") for file in ("steps", "counted"))
         if table is None:
             continue
-        rows = []
-        for sparsity, group in table.groupby("sparsity"):
-            cells = group.set_index("batch_size")
-            rows.append(
-                [f"{sparsity:g}", *(study(cells.loc[size]) for size in sorted(table["batch_size"].unique()))]
-            )
-        sizes = [f"B = {size}" for size in sorted(table["batch_size"].unique())]
-        blocks.append(markdown([name.upper(), *sizes], rows))
+        keys = ["sparsity", "batch_size"]
+        cells = table.set_index(keys)
+        if counted is not None:
+            cells.update(counted.set_index(keys)[["steps", "unfinished"]])
+        sizes = sorted(table["batch_size"].unique())
+        rows = [
+            [f"{sparsity:g}", *(study(cells.loc[sparsity, size]) for size in sizes)]
+            for sparsity in sorted(table["sparsity"].unique())
+        ]
+        blocks.append(markdown([name.upper(), *(f"B = {size}" for size in sizes)], rows))
     return "\n\n".join(blocks) or "No sweep has begun."
 
 
@@ -68,19 +75,21 @@ def fits() -> str:
     """Print the curves of the finished studies."""
     rows = []
     for name in WORKLOADS:
-        for found in (load_json(f"{name}/fit.json") or {"fits": []})["fits"]:
+        once, again = (load_json(f"{name}/{file}.json") or {"fits": []} for file in ("fit", "seeds_fit"))
+        labelled = [(found, "") for found in once["fits"]]
+        for found, label in [*labelled, *((found, ", winners again") for found in again["fits"])]:
             numbers = [measured(found[part]) for part in ("c1", "c2", "critical_batch_size")]
             scatter = found["rms_log_residual"]
             rows.append(
                 [
-                    group_name(found["group"]),
+                    group_name(found["group"]) + label,
                     found["n_points"],
                     *numbers,
                     "" if scatter is None else f"{scatter:.0%}",
                     f"{found['verdict']}: {found['verdict_reason']}",
                 ]
             )
-    header = ["group", "studies", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]
+    header = ["group", "points", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]
     return markdown(header, rows) if rows else "No group has two finished studies."
 
 
@@ -137,10 +146,10 @@ def interval() -> str:
     """Show how the evaluation interval moves the fit."""
     rows = []
     for name in WORKLOADS:
-        table = load_table(f"{name}/steps.csv")
+        table = load_table(f"{name}/counted.csv")
         if table is None:
             continue
-        whole = table[table["unfinished"] == 0].drop(columns=["winner"])
+        whole = table.drop(columns=["winner"])
         coarse = whole.assign(
             steps=np.ceil(whole["steps"] / RELEASE_INTERVAL) * RELEASE_INTERVAL,
             eval_interval=RELEASE_INTERVAL,
