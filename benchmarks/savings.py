@@ -30,7 +30,7 @@ SWITCHES = {
 """What is switched off: one thing at a time, nothing first."""
 
 
-def measure(study: str, without: str, data_dir: Path | None) -> dict[str, float | str]:
+def measure(study: str, without: str, data_dir: Path | None, masks: Path) -> dict[str, float | str]:
     """Run one sweep in this process and return what it took."""
     from sparsefit.experiment import workload
     from sparsefit.experiment.blocked_model import BlockedNetwork
@@ -53,7 +53,7 @@ def measure(study: str, without: str, data_dir: Path | None) -> dict[str, float 
         curves=without == "goal checks that stop early",
         backend="dense" if without == "sparse kernels" else "sparse",
     )
-    runner = TrialRunner(definition, data_dir)
+    runner = TrialRunner(definition, data_dir, masks)
     for trial in range(trials):
         runner.network(trial, 0.9)  # masks are made once a sweep, and no device touches them
     with (
@@ -92,16 +92,18 @@ class Silent:
 @click.command(help=__doc__)
 @click.option("--json", "path", type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--masks", type=click.Path(path_type=Path), default=Path("build/savings.masks"))
 @click.option("--row", nargs=2, hidden=True)
-def main(path: Path | None, data_dir: Path | None, row: tuple[str, str] | None) -> None:
+def main(path: Path | None, data_dir: Path | None, masks: Path, row: tuple[str, str] | None) -> None:
     """Run every row in a process of its own."""
     if row is not None:
-        print(json.dumps(measure(*row, data_dir)))
+        print(json.dumps(measure(*row, data_dir, masks)))
         return
+    masks.mkdir(parents=True, exist_ok=True)
     rows = []
     for study, switches in SWITCHES.items():
         for without in switches:
-            command = [sys.executable, __file__, "--row", study, without]
+            command = [sys.executable, __file__, "--row", study, without, "--masks", str(masks)]
             command += ["--data-dir", str(data_dir)] if data_dir else []
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             rows.append(json.loads(done.stdout))
