@@ -124,7 +124,7 @@ def best_rates() -> Iterator[Row]:
 
 
 def inside() -> Row:
-    """Say whether the winners' learning rates lie inside the search range, and inside what was tried of it."""
+    """Say whether the winners' learning rates lie inside the search range, and inside what was tried."""
     parts, verdicts = [], []
     for name in WORKLOADS:
         winners, trials = load_table(f"{name}/counted.csv"), load_table(f"{name}/trials.csv")
