@@ -3,8 +3,8 @@
     python benchmarks/savings.py --json benchmarks/results/savings.json [--data-dir FOLDER]
 
 Each row is a sweep in a process of its own, one trial at a time on one thread. Seconds are processor time, so
-that the machine need not be idle. Goal and steps are those of a study of minutes: with W1's own 40,000 steps caps save
-far more.
+that the machine need not be idle. Goal and steps are those of a study of minutes: with W1's own 40,000 steps
+caps save far more.
 """
 
 from __future__ import annotations
