@@ -1,10 +1,11 @@
-"""Grids, blocks and scratch memory computed on the host; offsets past 2^31 elements in emulated kernels."""
+"""Grids, blocks and scratch memory computed on the host; offsets past 2^31 elements; launches that fail."""
 
+import re
 import subprocess
 
 import pytest
 
-from tests.cuda.compiling import CXX, EMULATED, compiled, emulated_sources
+from tests.cuda.compiling import CXX, EMULATED, compiled, emulated_sources, nvcc
 
 CASES = [
     "grid_limits",
@@ -34,3 +35,10 @@ def test_host_arithmetic_and_offsets(case):
 
 def test_every_case_runs():
     assert sorted(run("").stdout.split()) == sorted(CASES)
+
+
+def test_a_launch_that_fails_is_an_error_with_the_name_of_the_kernel():
+    command = [nvcc(), "-std=c++17", "-Icsrc", "-arch=sm_90", "csrc/tests/failing_launch.cu"]
+    program, _ = compiled(command, "failing_launch")
+    result = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"the_kernel: .+ \(cudaError\w+\)\n", result.stdout)
