@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from sparsefit.conv import SparseConv2d, SparseLinear, from_blocked, to_blocked
+from sparsefit.conv import Blocked, SparseConv2d, SparseLinear, from_blocked, to_blocked
 from tests.tolerances import assert_within_rounding
 
 
@@ -210,3 +211,23 @@ def check_linear(n: int, c_in: int, c_out: int, blocked: bool, device: str = "cp
         ("gradient to the bias", layer.bias.grad, g64.sum(0), g64.abs().sum(0), n),
     ):
         assert_within_rounding(got.cpu(), want, size, length, name)
+
+
+def check_chain(device: str = "cpu") -> None:
+    """Check a chain of blocked operations, and its gradients, against the same of strided tensors."""
+    case = Case(n=3, c_in=3, c_out=4, size=(8, 8), density=0.5)
+    layer = SparseConv2d.from_dense(case.conv(), case.mask(), backend="sparse").to(device)
+    twin = layer.to_dense().double().cpu()
+    x = case.input().to(device).requires_grad_()
+    inside = functional.relu(layer(to_blocked(x)))
+    inside = functional.max_pool2d(inside + inside, 2)
+    assert isinstance(inside, Blocked)
+    got = from_blocked(functional.adaptive_avg_pool2d(inside, 1).flatten())
+    got.square().sum().backward()
+    x64 = x.detach().cpu().double().requires_grad_()
+    want = functional.max_pool2d(2 * functional.relu(twin(x64)), 2).mean((2, 3))
+    want.square().sum().backward()
+    # Sums of at most 36 terms of size one; of the gradient to the values, of 192.
+    pairs = [(got, want), (x.grad, x64.grad), (layer.values.grad, twin.weight.grad[case.mask()])]
+    for actual, expected in pairs:
+        torch.testing.assert_close(actual.cpu().double(), expected, rtol=1e-4, atol=1e-5)

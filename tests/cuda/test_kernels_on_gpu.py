@@ -9,7 +9,7 @@ import torch
 from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
 from sparsefit.conv.backend import load_core
 from tests.conv import nonfinite
-from tests.conv.oracle import Case, Passes, check_case, check_linear, run
+from tests.conv.oracle import Case, Passes, check_case, check_chain, check_linear, run
 from tests.conv.strategies import EDGES, LINEAR, drawn
 
 MISSING = load_core().cuda_unavailable() or ("" if torch.cuda.is_available() else "torch sees no CUDA device")
@@ -47,6 +47,10 @@ def test_nonfinite_numbers_spread_no_further_than_by_definition(case, spoilt):
 @pytest.mark.parametrize("n", [16, 256])
 def test_layers_of_real_size_match_float64(n):
     check_case(Case(n=n, c_in=64, c_out=64, size=(16, 16), density=0.1), device="cuda")
+
+
+def test_a_chain_stays_in_the_blocks():
+    check_chain("cuda")
 
 
 @pytest.mark.parametrize("blocked", [False, True], ids=["strided", "blocked"])
