@@ -1,7 +1,7 @@
 """The door to the compiled core: tensors in, addresses and strides out, outputs allocated here.
 
-One function a pass. A tensor is strided, (N, C, H, W) with any strides, when ``n`` is None; else it is
-blocked, (ceil(n / lanes), C, H, W, lanes). Checks were made by the caller. For the passes and for the way
+One function a pass. A tensor is strided, (N, C, H, W) or (N, C) with any strides, when ``n`` is None; else it
+is blocked, (ceil(n / lanes), C, H, W, lanes). Checks were made by the caller. For the passes and for the way
 into blocks and out of them, ``cuda`` has kernels too; poolings have them on the CPU only.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparsefit.conv import cuda
-from sparsefit.conv.geometry import Geometry
+from sparsefit.conv.call import Call, Problem
 from sparsefit.conv.layout import memory_format
 from sparsefit.errors import MissingCoreError
 
@@ -60,113 +60,83 @@ def handles(tensor: Tensor) -> bool:
     """Whether the core has kernels for tensors like this one; the reference serves all others."""
     if tensor.dtype != torch.float32:
         return False
-    return bool(load_core().cuda_architectures()) if cuda.is_on(tensor) else tensor.device.type == "cpu"
+    return bool(load_core().cuda_architectures()) if cuda.is_on(tensor) else tensor.is_cpu
 
 
-def forward(
-    input: Tensor, values: Tensor, bias: Tensor | None, pattern: Tensor, geometry: Geometry, n: int | None
-) -> Tensor:
+def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     """Return the output of the convolution, in the layout of the input."""
-    sizes = _sizes(geometry, *input.shape[2:4])
-    output = empty(input, geometry.c_out, sizes[2:], n)
+    sized, n = call.sized, call.n
+    output = empty(input, sized.geometry.c_out, sized.output_size, n)
     values = values.contiguous()
     bias = None if bias is None else bias.contiguous()
     x = _readable(input, n)
+    x_operand, y_operand = _operand(x, n), _operand(output, n)
+    core, bias_pointer = load_core(), 0 if bias is None else bias.data_ptr()
     if cuda.is_on(input):
-        core, conv = load_core(), _conv(geometry, _samples(input, n), *sizes)
-        x_operand, y_operand = _operand(x, n), _operand(output, n)
-        where, _scratch = cuda.where(core, input, core.cuda_forward_scratch(conv, x_operand, y_operand))
+        where, _scratch = cuda.where(
+            core, input, core.cuda_forward_scratch(_conv(sized), x_operand, y_operand)
+        )
         core.cuda_forward(
-            conv,
+            _conv(sized),
             x_operand,
             values.data_ptr(),
-            0 if bias is None else bias.data_ptr(),
-            pattern.data_ptr(),
+            bias_pointer,
+            call.pattern.data_ptr(),
             values.shape[0],
             y_operand,
             where,
         )
         return output
-    load_core().forward(
-        _conv(geometry, _samples(input, n), *sizes),
-        _operand(x, n),
+    core.forward(
+        _conv(sized),
+        x_operand,
         values.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        pattern.data_ptr(),
-        _operand(output, n),
+        bias_pointer,
+        call.pattern.data_ptr(),
+        y_operand,
         torch.get_num_threads(),
     )
     return output
 
 
-def backward_input(
-    grad_output: Tensor,
-    values: Tensor,
-    pattern: Tensor,
-    geometry: Geometry,
-    size: Sequence[int],
-    n: int | None,
-) -> Tensor:
-    """Return the gradient to an input of the given (H, W), in the layout of the gradient to the output."""
-    grad_input = empty(grad_output, geometry.c_in, size, n)
+def backward_input(call: Call, grad_output: Tensor, values: Tensor) -> Tensor:
+    """Return the gradient to the input, in the layout of the gradient to the output."""
+    sized, n = call.sized, call.n
+    grad_input = empty(grad_output, sized.geometry.c_in, sized.size, n)
     values = values.contiguous()
     g = _readable(grad_output, n)
+    g_operand, x_operand = _operand(g, n), _operand(grad_input, n)
+    core, pattern = load_core(), call.pattern.data_ptr()
     if cuda.is_on(g):
-        core, conv = load_core(), _conv(geometry, _samples(g, n), *_sizes(geometry, *size))
-        g_operand, x_operand = _operand(g, n), _operand(grad_input, n)
-        where, _scratch = cuda.where(core, g, core.cuda_backward_input_scratch(conv, g_operand, x_operand))
+        floats = core.cuda_backward_input_scratch(_conv(sized), g_operand, x_operand)
+        where, _scratch = cuda.where(core, g, floats)
         core.cuda_backward_input(
-            conv, g_operand, values.data_ptr(), pattern.data_ptr(), values.shape[0], x_operand, where
+            _conv(sized), g_operand, values.data_ptr(), pattern, values.shape[0], x_operand, where
         )
         return grad_input
-    load_core().backward_input(
-        _conv(geometry, _samples(grad_output, n), *_sizes(geometry, *size)),
-        _operand(g, n),
-        values.data_ptr(),
-        pattern.data_ptr(),
-        _operand(grad_input, n),
-        torch.get_num_threads(),
+    core.backward_input(
+        _conv(sized), g_operand, values.data_ptr(), pattern, x_operand, torch.get_num_threads()
     )
     return grad_input
 
 
 def backward_weight(
-    input: Tensor,
-    grad_output: Tensor,
-    pattern: Tensor,
-    nnz: int,
-    with_bias: bool,
-    geometry: Geometry,
-    n: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients to the kept values (nnz,) and to the bias (C_out,), or (0,) without a bias."""
+    call: Call, input: Tensor, grad_output: Tensor, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients to the kept values (nnz,) and to the bias (C_out,), or None without a bias."""
+    sized, n, nnz = call.sized, call.n, call.positions.shape[0]
     grad_values = input.new_empty(nnz)
-    grad_bias = input.new_empty(geometry.c_out if with_bias else 0)
+    grad_bias = input.new_empty(sized.geometry.c_out) if with_bias else None
     x, g = _readable(input, n), _readable(grad_output, n)
+    operands = (_operand(x, n), _operand(g, n))
+    core, pattern = load_core(), call.pattern.data_ptr()
+    results = (grad_values.data_ptr(), 0 if grad_bias is None else grad_bias.data_ptr())
     if cuda.is_on(x):
-        core, conv = load_core(), _conv(geometry, _samples(x, n), *_sizes(geometry, *x.shape[2:4]))
-        operands = (_operand(x, n), _operand(g, n))
-        floats = core.cuda_backward_weight_scratch(conv, *operands, nnz, with_bias)
+        floats = core.cuda_backward_weight_scratch(_conv(sized), *operands, nnz, with_bias)
         where, _scratch = cuda.where(core, x, floats)
-        core.cuda_backward_weight(
-            conv,
-            *operands,
-            pattern.data_ptr(),
-            nnz,
-            grad_values.data_ptr(),
-            grad_bias.data_ptr() if with_bias else 0,
-            where,
-        )
-        return grad_values, grad_bias
-    load_core().backward_weight(
-        _conv(geometry, _samples(input, n), *_sizes(geometry, *input.shape[2:4])),
-        _operand(x, n),
-        _operand(g, n),
-        pattern.data_ptr(),
-        grad_values.data_ptr(),
-        grad_bias.data_ptr() if with_bias else 0,
-        torch.get_num_threads(),
-    )
+        core.cuda_backward_weight(_conv(sized), *operands, pattern, nnz, *results, where)
+    else:
+        core.backward_weight(_conv(sized), *operands, pattern, *results, torch.get_num_threads())
     return grad_values, grad_bias
 
 
@@ -304,33 +274,26 @@ def average_pool_backward(grad_output: Tensor, n: int, window: Window, size: Seq
     return grad_input
 
 
-def _samples(tensor: Tensor, n: int | None) -> int:
-    return tensor.shape[0] if n is None else n
-
-
-def _sizes(geometry: Geometry, height: int, width: int) -> tuple[int, int, int, int]:
-    return (height, width, *geometry.output_size(height, width))
-
-
 @functools.lru_cache(maxsize=4096)
-def _conv(geometry: Geometry, n: int, h_in: int, w_in: int, h_out: int, w_out: int) -> object:
+def _conv(sized: Problem) -> object:
+    g = sized.geometry
     return load_core().Conv(
-        n=n,
-        c_in=geometry.c_in,
-        h_in=h_in,
-        w_in=w_in,
-        c_out=geometry.c_out,
-        h_out=h_out,
-        w_out=w_out,
-        kh=geometry.kh,
-        kw=geometry.kw,
-        stride_h=geometry.stride_h,
-        stride_w=geometry.stride_w,
-        pad_top=geometry.pad_top,
-        pad_left=geometry.pad_left,
-        dilation_h=geometry.dilation_h,
-        dilation_w=geometry.dilation_w,
-        groups=geometry.groups,
+        n=sized.samples,
+        c_in=g.c_in,
+        h_in=sized.size[0],
+        w_in=sized.size[1],
+        c_out=g.c_out,
+        h_out=sized.output_size[0],
+        w_out=sized.output_size[1],
+        kh=g.kh,
+        kw=g.kw,
+        stride_h=g.stride_h,
+        stride_w=g.stride_w,
+        pad_top=g.pad_top,
+        pad_left=g.pad_left,
+        dilation_h=g.dilation_h,
+        dilation_w=g.dilation_w,
+        groups=g.groups,
     )
 
 
@@ -345,9 +308,11 @@ def _pool(window: Window) -> object:
 
 
 def empty(like: Tensor, channels: int, size: Sequence[int], n: int | None) -> Tensor:
-    """Allocate a result in the layout of an operand."""
+    """Allocate a result in the layout of an operand; (N, C) has one pixel."""
     if n is not None:
         return like.new_empty((like.shape[0], channels, *size, like.shape[4]))
+    if like.dim() == 2:
+        return like.new_empty((like.shape[0], channels))
     shape = (like.shape[0], channels, *size)
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
 
@@ -362,7 +327,10 @@ def _readable(tensor: Tensor, n: int | None) -> Tensor:
 
 def _operand(tensor: Tensor, n: int | None) -> object:
     if n is None:
-        return load_core().Operand(tensor.data_ptr(), strides=tensor.stride())
+        strides = tensor.stride()
+        return load_core().Operand(
+            tensor.data_ptr(), strides=strides if len(strides) == 4 else (*strides, 1, 1)
+        )
     if cuda.is_on(tensor):
         cuda.check_lanes(tensor.shape[4])
     return load_core().Operand(tensor.data_ptr(), lanes=tensor.shape[4])

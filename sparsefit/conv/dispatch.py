@@ -12,13 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sparsefit.conv import cuda
 from sparsefit.conv.backend import handles, load_core
+from sparsefit.conv.call import Call, Problem, problem
 from sparsefit.conv.geometry import Geometry
 from sparsefit.errors import InputError
 
@@ -28,16 +30,6 @@ MARGIN = 0.95
 ROUNDS = 3
 
 _Result = TypeVar("_Result")
-
-
-class Call(NamedTuple):
-    """One pass of one layer: direction, geometry, input (H, W), samples if blocked, kept weights."""
-
-    direction: str
-    geometry: Geometry
-    size: tuple[int, int]
-    n: int | None
-    nnz: int
 
 
 @dataclass(frozen=True)
@@ -110,55 +102,82 @@ def restore_choices(made: Iterable[Choice]) -> None:
     """Forget all choices and take these instead, for example those of an earlier run."""
     made = list(made)
     _choices.clear()
+    problem.cache_clear()
     _choices.update((choice.situation, choice) for choice in made)
 
 
 def run(
-    call: Call, backend: str, operand: Tensor, sparse: Callable[[], _Result], dense: Callable[[], _Result]
+    direction: str,
+    call: Call,
+    operand: Tensor,
+    sparse: Callable[..., _Result],
+    dense: Callable[..., _Result],
+    arguments: tuple,
 ) -> _Result:
-    """Return sparse() or dense(), as the backend, the device and the dtype of the operand want it."""
-    if autocast_is_on(operand.device.type):
+    """Return sparse(call, *arguments) or dense(…), as backend, device and dtype of the operand want it."""
+    if _takes_sparse(direction, call, operand, sparse, dense, arguments):
+        return sparse(call, *arguments)
+    if autocast_is_on(operand):
         with torch.autocast(operand.device.type, enabled=False):  # it would cast within the reference
-            return run(call, backend, operand, sparse, dense)
-    if backend == "dense":
-        return dense()
-    if not handles(operand):
-        if backend == "sparse" and cuda.is_on(operand) and operand.dtype == torch.float32:
-            cuda.refuse(load_core(), operand.device)
-        return dense()
-    if backend == "sparse":
-        return sparse()
-    situation = _situation(call, operand)
-    choice = _choices.get(situation)
-    if choice is None:
-        on_gpu = cuda.is_on(operand)
-        choice = _by_density(situation) if on_gpu else _measure(situation, sparse, dense)
-        _choices[situation] = choice
-    return sparse() if choice.backend == "sparse" else dense()
+            return dense(call, *arguments)
+    return dense(call, *arguments)
 
 
-def autocast_is_on(device_type: str) -> bool:
+def autocast_is_on(operand: Tensor) -> bool:
     """Whether torch would cast the operands of its own convolutions now."""
+    if operand.is_cpu:
+        return torch.is_autocast_enabled("cpu")
+    device_type = operand.device.type
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
-def _situation(call: Call, operand: Tensor) -> Situation:
-    samples = operand.shape[0] if call.n is None else call.n
+def _takes_sparse(
+    direction: str, call: Call, operand: Tensor, sparse: Callable, dense: Callable, arguments: tuple
+) -> bool:
+    if call.backend == "dense":
+        return False
+    on_gpu = cuda.is_on(operand)
+    if not handles(operand):
+        if call.backend == "sparse" and on_gpu and operand.dtype == torch.float32:
+            cuda.refuse(load_core(), operand.device)
+        return False
+    if call.backend == "sparse":
+        return True
+    sized = call.sized
+    if on_gpu:
+        situation = _situation(direction, call, operand, *_gpu(sized))
+        choice = _choices.get(situation) or _by_density(situation)
+        _choices[situation] = choice
+        return choice.backend == "sparse"
+    key = (direction, _layout(operand, call.n), torch.get_num_threads())
+    taken = sized.chosen.get(key)
+    if taken is None:
+        situation = _situation(direction, call, operand, key[2], load_core().isa())
+        if situation not in _choices:
+            with torch.autocast("cpu", enabled=False):
+                _choices[situation] = _measure(
+                    situation, partial(sparse, call, *arguments), partial(dense, call, *arguments)
+                )
+        taken = sized.chosen[key] = _choices[situation].backend == "sparse"
+    return taken
+
+
+def _situation(direction: str, call: Call, operand: Tensor, threads: int, processor: str) -> Situation:
+    sized = call.sized
     return Situation(
-        call.direction,
+        direction,
         call.geometry,
-        call.size,
-        1 << max(samples - 1, 0).bit_length(),
-        round(call.nnz / call.geometry.weight_count, 2),
+        sized.size,
+        1 << max(sized.samples - 1, 0).bit_length(),
+        round(sized.density, 2),
         _layout(operand, call.n),
-        *_processor(call, operand),
+        threads,
+        processor,
     )
 
 
-def _processor(call: Call, operand: Tensor) -> tuple[int, str]:
-    if not cuda.is_on(operand):
-        return torch.get_num_threads(), load_core().isa()
-    is_linear = call.geometry[2:4] == (1, 1) and call.size == (1, 1)
+def _gpu(sized: Problem) -> tuple[int, str]:
+    is_linear = sized.geometry[2:4] == (1, 1) and sized.size == (1, 1)
     return 1, "cuda, dense in TF32" if cuda.uses_tf32(is_linear) else "cuda"
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from sparsefit.conv import op
 from sparsefit.conv.blocked import Blocked, bias_relu_max_pool2d
+from sparsefit.conv.call import Call
 from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.mask import check_mask, shape_text
@@ -86,19 +87,11 @@ class SparseLayer(nn.Module, ABC):
         self.register_buffer("pattern", pattern(kernel_mask, self.geometry.groups), persistent=False)
 
     def _convolve(self, input: Tensor, n: int | None, *, with_bias: bool = True) -> Tensor:
-        if autocast_is_on(input.device.type):
+        if autocast_is_on(input):
             # The kernels have one dtype; autocast may have given another to the layer before.
             input = input.to(self.values.dtype)
-        return op.conv2d(
-            input,
-            self.values,
-            self.bias if with_bias else None,
-            self.positions,
-            self.pattern,
-            self.geometry,
-            n,
-            self.backend or get_backend(),
-        )
+        call = Call(self.positions, self.pattern, self.geometry, n, self.backend or get_backend())
+        return op.conv2d(input, self.values, self.bias if with_bias else None, call)
 
     def _load_from_state_dict(
         self,
@@ -272,8 +265,10 @@ class SparseLinear(SparseLayer):
                 f"SparseLinear takes (..., {self.geometry.c_in}), "
                 f"got an input of shape {shape_text(input.shape)}"
             )
-        rows = input.reshape(-1, self.geometry.c_in, 1, 1)
-        return self._convolve(rows, None).view(*input.shape[:-1], self.geometry.c_out)
+        if input.dim() == 2:
+            return self._convolve(input, None)
+        rows = self._convolve(input.reshape(-1, self.geometry.c_in), None)
+        return rows.view(*input.shape[:-1], self.geometry.c_out)
 
     def to_dense(self) -> nn.Linear:
         """Return the equivalent ``torch.nn.Linear``, zeros where the mask is."""

@@ -1,8 +1,6 @@
-"""The three passes: operands are checked, then the compiled core or the reference does the work.
+"""The three passes of a call: operands are checked, then the compiled core or the reference does the work.
 
-Arguments that all share: ``positions`` (nnz,) int64 and ``pattern`` int32 say which weights are kept;
-``geometry`` is a ``Geometry``; ``n`` is None for strided operands, (N, C, H, W), and the number of samples
-for blocked ones; ``backend`` is a name from ``dispatch.BACKENDS``. A result has the layout of its operand.
+A result has the layout of its operand.
 """
 
 from __future__ import annotations
@@ -13,156 +11,117 @@ from torch import Tensor
 
 from sparsefit.conv import backend as kernels
 from sparsefit.conv import dispatch, reference
-from sparsefit.conv.geometry import Geometry
+from sparsefit.conv.call import Call
 from sparsefit.conv.layout import from_blocks, memory_format, to_blocks
 from sparsefit.conv.mask import shape_text
+from sparsefit.conv.packed import gather
 from sparsefit.errors import InputError
 
 
-def forward(
-    input: Tensor,
-    values: Tensor,
-    bias: Tensor | None,
-    positions: Tensor,
-    pattern: Tensor,
-    geometry: Sequence[int],
-    n: int | None,
-    backend: str,
-) -> Tensor:
-    """Return the output, (N, C_out, H_out, W_out) or its blocks."""
-    shape = Geometry(*geometry)
-    _check_operands(shape, values, input=input, bias=bias)
-    size = spatial_size(input)
+def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the output, (N, C_out, H_out, W_out), (N, C_out) or its blocks."""
+    call.size(input.shape)
+    _check_values(call, values)
+    _check_numbers("input", input, values)
+    if bias is not None and (bias.shape[0] != call.geometry.c_out or bias.dtype != values.dtype):
+        raise InputError(
+            f"bias must be {values.dtype} of shape ({call.geometry.c_out},), "
+            f"got {bias.dtype} of shape {shape_text(bias.shape)}"
+        )
+    return dispatch.run("forward", call, input, kernels.forward, _dense_forward, (input, values, bias))
+
+
+def backward_input(call: Call, grad_output: Tensor, values: Tensor, input_shape: Sequence[int]) -> Tensor:
+    """Return the gradient to an input of the given shape."""
+    problem = call.size(input_shape)
+    _check_values(call, values)
+    _check_gradient(grad_output, problem.output_shape)
+    _check_numbers("gradient", grad_output, values)
     return dispatch.run(
-        dispatch.Call("forward", shape, size, n, values.shape[0]),
-        backend,
-        input,
-        sparse=lambda: kernels.forward(input, values, bias, pattern, shape, n),
-        dense=lambda: _laid_like(
-            input, reference.forward(strided(input, n), values, bias, positions, shape), n
-        ),
-    )
-
-
-def backward_input(
-    grad_output: Tensor,
-    values: Tensor,
-    positions: Tensor,
-    pattern: Tensor,
-    geometry: Sequence[int],
-    size: Sequence[int],
-    n: int | None,
-    backend: str,
-) -> Tensor:
-    """Return the gradient to an input of the given (H, W)."""
-    shape = Geometry(*geometry)
-    _check_operands(shape, values, size=size, grad_output=grad_output)
-
-    def dense() -> Tensor:
-        g = strided(grad_output, n)
-        grad_input = reference.backward_input(g, values, positions, shape, size, memory_format(g))
-        return _laid_like(grad_output, grad_input, n)
-
-    return dispatch.run(
-        dispatch.Call("backward_input", shape, (size[0], size[1]), n, values.shape[0]),
-        backend,
+        "backward_input",
+        call,
         grad_output,
-        sparse=lambda: kernels.backward_input(grad_output, values, pattern, shape, size, n),
-        dense=dense,
+        kernels.backward_input,
+        _dense_backward_input,
+        (grad_output, values),
     )
 
 
 def backward_weight(
-    input: Tensor,
-    grad_output: Tensor,
-    positions: Tensor,
-    pattern: Tensor,
-    geometry: Sequence[int],
-    with_bias: bool,
-    n: int | None,
-    backend: str,
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients to the kept values (nnz,) and to the bias, (C_out,) or (0,) without one."""
-    shape = Geometry(*geometry)
-    size, nnz = spatial_size(input), positions.shape[0]
-    _check_operands(shape, input, size=size, input=input, grad_output=grad_output)
+    call: Call, input: Tensor, grad_output: Tensor, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients to the kept values (nnz,) and to the bias (C_out,), or None without one."""
+    problem = call.size(input.shape)
+    _check_gradient(grad_output, problem.output_shape)
+    _check_numbers("gradient", grad_output, input)
     return dispatch.run(
-        dispatch.Call("backward_weight", shape, size, n, nnz),
-        backend,
+        "backward_weight",
+        call,
         grad_output,
-        sparse=lambda: kernels.backward_weight(input, grad_output, pattern, nnz, with_bias, shape, n),
-        dense=lambda: _dense_backward_weight(
-            strided(input, n), strided(grad_output, n), positions, shape, with_bias
-        ),
+        kernels.backward_weight,
+        _dense_backward_weight,
+        (input, grad_output, with_bias),
     )
 
 
+def _dense_forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    output = reference.forward(_strided(call, input), call.dense_weight(values), bias, call.geometry)
+    return _laid_like(call, input, output)
+
+
+def _dense_backward_input(call: Call, grad_output: Tensor, values: Tensor) -> Tensor:
+    g, weight = _strided(call, grad_output), call.dense_weight(values)
+    size = call.sized.size
+    grad_input = reference.backward_input(g, weight, call.geometry, size, memory_format(g))
+    return _laid_like(call, grad_output, grad_input)
+
+
 def _dense_backward_weight(
-    input: Tensor, grad_output: Tensor, positions: Tensor, geometry: Geometry, with_bias: bool
-) -> tuple[Tensor, Tensor]:
-    grad_values = reference.backward_weight(input, grad_output, positions, geometry)
-    return grad_values, grad_output.sum((0, 2, 3)) if with_bias else grad_output.new_empty(0)
+    call: Call, input: Tensor, grad_output: Tensor, with_bias: bool
+) -> tuple[Tensor, Tensor | None]:
+    x, g = _strided(call, input), _strided(call, grad_output)
+    grad_weight, grad_bias = reference.backward_weight(x, g, call.geometry, with_bias)
+    return gather(grad_weight, call.positions), grad_bias
 
 
-def spatial_size(tensor: Tensor) -> tuple[int, int]:
-    """Return (H, W) of a strided or blocked operand."""
-    return (tensor.shape[2], tensor.shape[3])
-
-
-def strided(tensor: Tensor, n: int | None) -> Tensor:
+def _strided(call: Call, tensor: Tensor) -> Tensor:
     """Return (N, C, H, W) for a strided or blocked operand."""
-    if n is None:
+    if call.n is None:
         return tensor
-    return kernels.from_blocks(tensor, n) if kernels.handles(tensor) else from_blocks(tensor, n)
+    return kernels.from_blocks(tensor, call.n) if kernels.handles(tensor) else from_blocks(tensor, call.n)
 
 
-def _laid_like(operand: Tensor, result: Tensor, n: int | None) -> Tensor:
+def _laid_like(call: Call, operand: Tensor, result: Tensor) -> Tensor:
     """Return a strided result in the layout that the operators promise: that of their operand."""
-    if n is not None:
+    if call.n is not None:
         lanes = operand.shape[4]
         return kernels.to_blocks(result, lanes) if kernels.handles(result) else to_blocks(result, lanes)
-    return result.contiguous(memory_format=memory_format(operand))
+    if operand.is_contiguous() and result.is_contiguous():
+        return result
+    return result if result.dim() == 2 else result.contiguous(memory_format=memory_format(operand))
 
 
-def _check_operands(
-    geometry: Geometry,
-    numbers: Tensor,
-    *,
-    size: Sequence[int] | None = None,
-    input: Tensor | None = None,
-    grad_output: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> None:
-    """Refuse what would read or write out of range: the core sees addresses only."""
-    if input is not None:
-        size = spatial_size(input)
-        _check_operand("input", input, numbers, (geometry.c_in, *size))
-    assert size is not None
-    output_size = geometry.output_size(*size)
-    if min(output_size) < 1:
+# What would be read or written out of range is refused here: the core sees addresses only.
+
+
+def _check_values(call: Call, values: Tensor) -> None:
+    if values.shape != call.positions.shape:
         raise InputError(
-            f"a kernel of {geometry.kh}×{geometry.kw} (dilation {geometry.dilation_h}×{geometry.dilation_w}) "
-            f"does not fit into an input of {size[0]}×{size[1]} with its padding: pad more or enlarge it"
-        )
-    if grad_output is not None:
-        _check_operand("gradient", grad_output, numbers, (geometry.c_out, *output_size))
-        if input is not None and grad_output.shape[0] != input.shape[0]:
-            raise InputError(f"input and gradient differ in batch: {input.shape[0]}, {grad_output.shape[0]}")
-    if bias is not None and (bias.shape != (geometry.c_out,) or bias.dtype != numbers.dtype):
-        raise InputError(
-            f"bias must be {numbers.dtype} of shape ({geometry.c_out},), "
-            f"got {bias.dtype} of shape {shape_text(bias.shape)}"
+            f"values must have the shape {shape_text(call.positions.shape)} that the mask gives, "
+            f"got {shape_text(values.shape)}"
         )
 
 
-def _check_operand(name: str, tensor: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> None:
-    if tensor.shape[1:4] != shape:
+def _check_gradient(grad_output: Tensor, shape: tuple[int, ...]) -> None:
+    if grad_output.shape != shape:
         raise InputError(
-            f"{name} must have (channels, height, width) = {shape_text(shape)}, "
-            f"got {shape_text(tensor.shape[1:4])}"
+            f"gradient must have the shape {shape_text(shape)}, got {shape_text(grad_output.shape)}"
         )
-    if tensor.dtype != numbers.dtype or tensor.device != numbers.device:
+
+
+def _check_numbers(name: str, tensor: Tensor, like: Tensor) -> None:
+    if tensor.dtype != like.dtype or tensor.device != like.device:
         raise InputError(
-            f"{name} is {tensor.dtype} on {tensor.device}, the layer is {numbers.dtype} on {numbers.device}: "
+            f"{name} is {tensor.dtype} on {tensor.device}, the layer is {like.dtype} on {like.device}: "
             "move one to the other with .to()"
         )

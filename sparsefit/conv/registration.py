@@ -13,8 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsefit.conv.call import CALL_SCHEMA, Call
 
-def make_operator(name: str, body: Callable, fake: Callable, save: Callable, derive: Callable) -> Callable:
+
+def make_operator(
+    name: str, body: Callable, fake: Callable, save: Callable, derive: Callable, *, schema: str | None = None
+) -> Callable:
     """Return a function that calls ``torch.ops.sparsefit.<name>`` or its eager twin.
 
     Parameters
@@ -22,7 +26,7 @@ def make_operator(name: str, body: Callable, fake: Callable, save: Callable, der
     name : str
         Name of the operator.
     body : callable
-        What it does; its annotations give the schema.
+        What it does.
     fake : callable
         The same with the arguments' shapes only.
     save : callable
@@ -30,10 +34,11 @@ def make_operator(name: str, body: Callable, fake: Callable, save: Callable, der
     derive : callable
         ``derive(ctx, *grads)`` returns the gradient to every input; made of operators, so it can be derived
         again.
+    schema : str, optional
+        Arguments before the last one, which is a `Call`, and results; the operator takes the call in parts.
+        Without it there is no call, and the annotations of the body say what there is.
     """
-    library_form = torch.library.custom_op(f"sparsefit::{name}", body, mutates_args=())
-    library_form.register_fake(fake)
-    library_form.register_autograd(derive, setup_context=save)
+    library_form = _register(name, body, fake, save, derive, schema)
 
     class EagerForm(torch.autograd.Function):
         @staticmethod
@@ -48,10 +53,39 @@ def make_operator(name: str, body: Callable, fake: Callable, save: Callable, der
 
     def call(*inputs: Any) -> Any:
         if _is_traced(inputs[0]):
-            return library_form(*inputs)
+            return library_form(*inputs) if schema is None else library_form(*inputs[:-1], *inputs[-1].parts)
         return EagerForm.apply(*inputs) if torch.is_grad_enabled() else body(*inputs)
 
     return call
+
+
+def _register(
+    name: str, body: Callable, fake: Callable, save: Callable, derive: Callable, schema: str | None
+) -> Callable:
+    name = f"sparsefit::{name}"
+    if schema is None:
+        operator = torch.library.custom_op(name, body, mutates_args=())
+        operator.register_fake(fake)
+        operator.register_autograd(derive, setup_context=save)
+        return operator
+    arguments, result = schema.split(" -> ")
+    first = arguments.count(",") + 1
+
+    def gathered(inputs: tuple) -> tuple:
+        return *inputs[:first], Call.of(*inputs[first:])
+
+    operator = torch.library.custom_op(
+        name,
+        lambda *inputs: body(*gathered(inputs)),
+        mutates_args=(),
+        schema=f"({arguments}, {CALL_SCHEMA}) -> {result}",
+    )
+    operator.register_fake(lambda *inputs: fake(*gathered(inputs)))
+    operator.register_autograd(
+        lambda ctx, *grads: derive(ctx, *grads) + (None,) * CALL_SCHEMA.count(","),
+        setup_context=lambda ctx, inputs, output: save(ctx, gathered(inputs), output),
+    )
+    return operator
 
 
 def _is_traced(tensor: Tensor) -> bool:
