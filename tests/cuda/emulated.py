@@ -33,16 +33,20 @@ def load_emulated():
     return module
 
 
-@pytest.fixture(scope="module")
-def emulated():
-    """Make every layer take its tensors for CUDA tensors, and its kernels from the emulator."""
+def emulate(patch):
+    """Make every layer take its tensors for CUDA tensors, and its kernels from the emulator; return these."""
     module = load_emulated()
     module.cuda_architectures = lambda: ["emulated"]
+    patch.setattr(cuda, "is_on", lambda tensor: tensor.device.type == "cpu")
+    patch.setattr(cuda, "stream_of", lambda tensor: 0)
+    patch.setattr(backend, "load_core", lambda: module)
+    backend._conv.cache_clear()
+    return module
+
+
+@pytest.fixture(scope="module")
+def emulated():
+    """Put the emulator in the place of a GPU for the tests of a module."""
     with contextlib.ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(cuda, "is_on", lambda tensor: True)
-        patch.setattr(cuda, "stream_of", lambda tensor: 0)
-        patch.setattr(backend, "load_core", lambda: module)
-        backend._conv.cache_clear()
         stack.callback(backend._conv.cache_clear)
-        yield module
+        yield emulate(stack.enter_context(pytest.MonkeyPatch.context()))
