@@ -15,6 +15,7 @@ from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
     from sparsefit.fitting.decomposition import Decomposition
+    from sparsefit.trajectory import Trajectory
 
 MEASURING = (
     "sparse",
@@ -111,9 +112,9 @@ def command(
             raise InputError("give --sparse, like --sparse 0.9, to measure, or --from to print a saved file")
         if fit_path is not None:
             load_fitted(fit_path, str(options["workload"]))
-        decomposition = measure(options)
+        decomposition = measure(options, save)
         fitted = load_fitted(fit_path, decomposition.workload) if fit_path else None
-    if save is not None:
+    if save is not None and source is not None:
         decomposition_file.save(save, decomposition)
     show(Console(), render(decomposition, fitted, layers=layers))
 
@@ -129,8 +130,8 @@ def refuse_measuring(context: click.Context) -> None:
         raise InputError(f"--from prints what its file holds; leave out {', '.join(given)}")
 
 
-def measure(options: dict[str, object]) -> Decomposition:
-    """Read the options, measure, and summarise."""
+def measure(options: dict[str, object], save: Path | None) -> Decomposition:
+    """Read the options, measure, and summarise; what is known after each seed is saved."""
     sparsities = read_sparsities(str(options["sparse"]))
     f_inf = read_f_inf(str(options["f_inf"]))
     beta_examples = read_count(str(options["beta_examples"]), "--beta-examples")
@@ -142,6 +143,7 @@ def measure(options: dict[str, object]) -> Decomposition:
     from sparsefit.experiment.measure import Choices, default_metaparameters
     from sparsefit.experiment.measure import measure as run
     from sparsefit.experiment.smoothness import PAPER_GAMMAS, RELEASE_GAMMAS
+    from sparsefit.fitting import decomposition_file
     from sparsefit.fitting.decomposition import decompose
 
     workload = workloads.load(str(options["workload"]))
@@ -167,11 +169,6 @@ def measure(options: dict[str, object]) -> Decomposition:
             else (SUBSET if n_training > LARGE else None)
         ),
     )
-    seeds = range(int(options["seeds"]))  # type: ignore[call-overload]
-    with progress() as tell:
-        trajectories = run(
-            workload, dataset, sparsities, seeds, choices, confidence=confidence, progress=tell
-        )
     settings = {
         "optimizer": workload.optimizer,
         **choices.to_dict(),
@@ -179,7 +176,18 @@ def measure(options: dict[str, object]) -> Decomposition:
         "pruning": workload.pruning,
         "varied_over_seeds": "split, initial weights, masks, order of mini-batches",
     }
-    return decompose(workload.name, trajectories, f_inf=f_inf, settings=settings, confidence=confidence)
+    trajectories: list[Trajectory] = []
+    with progress() as tell:
+        for seed in range(int(options["seeds"])):  # type: ignore[call-overload]
+            trajectories += run(
+                workload, dataset, sparsities, [seed], choices, confidence=confidence, progress=tell
+            )
+            found = decompose(
+                workload.name, trajectories, f_inf=f_inf, settings=settings, confidence=confidence
+            )
+            if save is not None:
+                decomposition_file.save(save, found)
+    return found
 
 
 def read_sparsities(text: str) -> tuple[float, ...]:

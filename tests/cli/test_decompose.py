@@ -49,6 +49,22 @@ def test_measurement_on_digits_prints_one_column_a_sparsity(measured):
     assert "share of each layer" in output
 
 
+def test_what_was_measured_before_an_interruption_is_saved(tmp_path, monkeypatch):
+    from sparsefit.experiment import measure
+
+    whole = measure.measure
+
+    def stop_at_seed_1(workload, dataset, sparsities, seeds, *rest, **options):
+        if 1 in seeds:
+            raise KeyboardInterrupt
+        return whole(workload, dataset, sparsities, seeds, *rest, **options)
+
+    monkeypatch.setattr(measure, "measure", stop_at_seed_1)
+    assert invoke("--sparse", "0.9", *SMALL, "--save", str(tmp_path / "d.json")).exit_code != 0
+    assert json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))["seeds"] == [0]
+    assert "sparsity 0.9" in invoke("--from", str(tmp_path / "d.json")).output
+
+
 def test_measurement_has_the_documented_fields(measured):
     table = json.loads(measured[1].read_text(encoding="utf-8"))
     assert table["seeds"] == [0, 1]
