@@ -27,7 +27,8 @@ from sparsefit.errors import InputError
 BACKENDS = ("auto", "sparse", "dense")
 MARGIN = 0.95
 """Sparse is chosen when it takes less than this share of dense's time."""
-ROUNDS = 3
+ROUNDS, SECONDS = 3, 5e-3
+"""Least rounds, and how long more are taken: what takes microseconds is easily disturbed."""
 
 _Result = TypeVar("_Result")
 
@@ -187,13 +188,19 @@ def _by_density(situation: Situation) -> Choice:
 
 
 def _measure(situation: Situation, sparse: Callable[[], object], dense: Callable[[], object]) -> Choice:
-    best = {"sparse": float("inf"), "dense": float("inf")}
-    for turn in range(1 + ROUNDS):
-        for name, call in (("sparse", sparse), ("dense", dense)):
+    calls = {"sparse": sparse, "dense": dense}
+    best = dict.fromkeys(calls, float("inf"))
+    for call in calls.values():  # warms caches up and lets torch make its primitives
+        call()
+    rounds, spent = 0, 0.0
+    while rounds < ROUNDS or spent < SECONDS:
+        for name, call in calls.items():
             start = time.perf_counter()
             call()
-            if turn > 0:  # the first round warms caches up and lets torch make its primitives
-                best[name] = min(best[name], time.perf_counter() - start)
+            taken = time.perf_counter() - start
+            best[name] = min(best[name], taken)
+            spent += taken
+        rounds += 1
     winner = "sparse" if best["sparse"] < MARGIN * best["dense"] else "dense"
     return Choice(situation, winner, best["sparse"], best["dense"])
 

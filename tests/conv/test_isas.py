@@ -18,6 +18,8 @@ TESTS = [
     "test_regressions.py",
     "test_determinism.py",
     "test_blocked.py",
+    "test_small_batches.py",
+    "test_nonfinite.py",
 ]
 
 
