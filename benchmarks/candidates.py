@@ -30,17 +30,21 @@ _convolution_backward = torch.ops.aten.convolution_backward.default
 
 
 class CoreCandidate:
-    """The compiled kernels called directly, on blocked operands or on NCHW ones."""
+    """The compiled kernels called directly, on blocked operands or on NCHW ones.
+
+    Blocked operands have the border of zeros that the layer pads with, as the built-in networks keep them.
+    """
 
     def __init__(self, operands: Operands, sparsity: float, threads: int, *, blocked: bool) -> None:
         layer, n = operands.layer, operands.batch
         self.layer, self.n, self.threads = layer, n, threads
         self.lanes = lanes_for(n) if blocked else 0
+        self.border = max(layer.pad_before, layer.pad_after) if blocked else 0
         mask = operands.masks[sparsity]
         self.values, self.bias = operands.weight[mask], operands.bias
         self.pattern = torch.from_numpy(_core.pack(mask.numpy(), 1))
         self.input, self.grad_output = self._lay(operands.input), self._lay(operands.grad_output)
-        self.output, self.grad_input = torch.empty_like(self.grad_output), torch.empty_like(self.input)
+        self.output, self.grad_input = torch.zeros_like(self.grad_output), torch.zeros_like(self.input)
         self.grad_values, self.grad_bias = torch.empty_like(self.values), torch.empty_like(self.bias)
         h_out, w_out = layer.out_size
         self.conv = _core.Conv(
@@ -53,16 +57,21 @@ class CoreCandidate:
         if not self.lanes:
             return tensor
         blocks = -(-self.n // self.lanes)
-        padded = functional.pad(tensor, (0, 0, 0, 0, 0, 0, 0, blocks * self.lanes - self.n))
-        return padded.view(blocks, self.lanes, *tensor.shape[1:]).permute(0, 2, 3, 4, 1).contiguous()
+        sides = (self.border,) * 4
+        padded = functional.pad(tensor, (*sides, 0, 0, 0, blocks * self.lanes - self.n))
+        return padded.view(blocks, self.lanes, *padded.shape[1:]).permute(0, 2, 3, 4, 1).contiguous()
 
     def unlay(self, tensor: Tensor) -> Tensor:
         """Return (N, C, H, W)."""
-        return tensor.permute(0, 4, 1, 2, 3).flatten(0, 1)[: self.n] if self.lanes else tensor
+        if not self.lanes:
+            return tensor
+        images = tensor.permute(0, 4, 1, 2, 3).flatten(0, 1)[: self.n]
+        height, width = (side - self.border for side in images.shape[2:])
+        return images[:, :, self.border : height, self.border : width]
 
     def _operand(self, tensor: Tensor) -> _core.Operand:
         if self.lanes:
-            return _core.Operand(tensor.data_ptr(), lanes=self.lanes)
+            return _core.Operand(tensor.data_ptr(), lanes=self.lanes, border=self.border)
         return _core.Operand(tensor.data_ptr(), strides=tensor.stride())
 
     def passes(self) -> dict[str, Candidate]:

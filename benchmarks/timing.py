@@ -1,8 +1,8 @@
 """Fair timing on a noisy machine: candidates take turns, and their fastest rounds are compared.
 
 Whatever slows the machine for a while slows all candidates alike. ``spread`` tells how far the median round
-was above the fastest one: ratios that differ by less than it are equal. An untimed call opens every sample: the
-candidate before has filled the caches with its own operands, and in training a layer finds its own there.
+was above the fastest one: ratios that differ by less than it are equal. An untimed call opens every sample:
+the candidate before has filled the caches with its own operands, and in training a layer finds its own there.
 """
 
 from __future__ import annotations

@@ -36,9 +36,11 @@ Conv make_conv(int64_t n, int64_t c_in, int64_t h_in, int64_t w_in, int64_t c_ou
             kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
 }
 
-Operand make_operand(Address address, std::optional<std::array<int64_t, 4>> strides, int lanes) {
+Operand make_operand(Address address, std::optional<std::array<int64_t, 4>> strides, int lanes,
+                     int64_t border) {
     if (strides.has_value() == (lanes != 0)) throw py::value_error("give either strides or lanes");
-    return {at<float>(address), strides.value_or(std::array<int64_t, 4>{}), lanes};
+    if (border < 0 || (border && !lanes)) throw py::value_error("only a blocked operand has a border");
+    return {at<float>(address), strides.value_or(std::array<int64_t, 4>{}), lanes, border};
 }
 
 py::array_t<int32_t> pack_mask(py::array_t<bool, py::array::c_style | py::array::forcecast> mask,
@@ -79,7 +81,8 @@ PYBIND11_MODULE(_core, m) {
                                     "stride_w"_a = 1, "pad_top"_a = 0, "pad_left"_a = 0, "dilation_h"_a = 1,
                                     "dilation_w"_a = 1, "groups"_a = 1);
     py::class_<Operand>(m, "Operand")
-        .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0);
+        .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0,
+             "border"_a = 0);
     m.def("isas", &isas);
     m.def("isa", &isa);
     m.def(

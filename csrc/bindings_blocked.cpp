@@ -41,10 +41,9 @@ void bind(py::module_& m, const char* name, void (*BlockedKernels::*kernel)(Args
 
 void bind_blocked(py::module_& m) {
     py::class_<Blocked>(m, "Blocked")
-        .def(py::init([](int64_t n, int64_t channels, int64_t height, int64_t width, int lanes) {
-                 return Blocked{n, channels, height, width, lanes};
-             }),
-             py::kw_only(), "n"_a, "channels"_a, "height"_a, "width"_a, "lanes"_a);
+        .def(py::init([](int64_t n, int64_t channels, int64_t height, int64_t width, int lanes,
+                         int64_t border) { return Blocked{n, channels, height, width, lanes, border}; }),
+             py::kw_only(), "n"_a, "channels"_a, "height"_a, "width"_a, "lanes"_a, "border"_a = 0);
     py::class_<Pool>(m, "Pool").def(
         py::init([](int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_top,
                     int64_t pad_left, int64_t h_out, int64_t w_out) {

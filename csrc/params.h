@@ -18,39 +18,34 @@ struct Conv {
     int64_t taps() const { return kh * kw; }
 };
 
-// A tensor (N, C, H, W): lanes == 0 means any four strides, otherwise (ceil(N / lanes), C, H, W, lanes).
+// A tensor (N, C, H, W): lanes == 0 means any four strides, otherwise (ceil(N / lanes), C, H, W, lanes), with
+// `border` rows and columns of zeros stored around each image: H and W grow by twice as many.
 struct Operand {
     float* data;
     std::array<int64_t, 4> strides;
     int lanes;
+    int64_t border = 0;
 };
 
-// An operand as the kernels see it: lane i of block b is image kLanes * b + i. A linear layer turns `chunk`
-// batch blocks at a time into the columns of one image, so that a tile can span several of them.
+// An operand as the kernels see it: lane i of block b is image kLanes * b + i.
 struct View {
     float* data;
     int64_t block, channel, row, column, lane;  // strides
     int64_t blocks, channels, height, width, n;
-    int64_t chunk;       // batch blocks per block of this view; 1 unless it is the view of a linear layer
+    int64_t border;      // rows and columns of zeros in memory around each image
     int stored_lanes;    // lanes in memory, used or not, of a blocked operand; 0 for a strided one
     bool whole_vectors;  // whether every vector is kLanes adjacent floats
 
     float* at(int64_t b, int64_t c, int64_t y, int64_t x) const {
         return data + b * block + c * channel + y * row + x * column;
     }
-    // Lanes that hold an image, of the vectors in block b and column x.
-    int lanes(int64_t b, int64_t x) const {
-        const int64_t rest = n - kLanes * (chunk == 1 ? b : b * chunk + x);
+    // Lanes of block b that hold an image.
+    int lanes(int64_t b) const {
+        const int64_t rest = n - kLanes * b;
         return rest < kLanes ? static_cast<int>(rest) : kLanes;
-    }
-    // Columns of block b: the last chunk of a linear layer may be smaller.
-    int64_t columns(int64_t b) const {
-        const int64_t rest = (n + kLanes - 1) / kLanes - b * chunk;
-        return chunk == 1 || rest >= chunk ? width : rest;
     }
 };
 
-// chunk > 1 needs 1x1 pixels.
-View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, int64_t width, int64_t chunk);
+View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, int64_t width);
 
 }  // namespace sparsefit

@@ -4,7 +4,9 @@ Operands are float32. An operand's layout is either
 
 - *strided*: ``(N, C, H, W)`` with any four strides, in elements (NCHW, channels_last, expanded, sliced), or
 - *blocked*: ``(ceil(N / lanes), C, H, W, lanes)``, contiguous, 64-byte aligned, the lanes past N hold zeros
-  on input and are written as zeros on output. ``lanes`` is 16, or 1, 2, 4, 8 for batches below 16.
+  on input and are written as zeros on output. ``lanes`` is 16, or 1, 2, 4, 8 for batches below 16. With a
+  ``border``, each image lies in the middle of one that is larger by ``border`` rows and columns of zeros on
+  each side: a convolution that pads by no more reads it in place. No one writes to a border. On the CPU only.
 
 A *pattern* is a contiguous int32 array made by ``pack``: the places of the kept weights of one layer, in
 every order that the kernels want. Its content is the core's own business; it holds no pointers, so it can be
@@ -44,7 +46,9 @@ class Conv:
 class Operand:
     """Where a tensor lies: an address, and four strides in elements or the lanes of a blocked layout."""
 
-    def __init__(self, pointer: int, *, strides: Sequence[int] | None = None, lanes: int = 0) -> None: ...
+    def __init__(
+        self, pointer: int, *, strides: Sequence[int] | None = None, lanes: int = 0, border: int = 0
+    ) -> None: ...
 
 def isas() -> list[str]:
     """Instruction sets that this build and this CPU both have, best first; the last is always "portable"."""
@@ -102,9 +106,11 @@ def backward_weight(
 # element of a result is written, and the lanes past N are zero in every result.
 
 class Blocked:
-    """Sizes of a blocked tensor (ceil(n / lanes), channels, height, width, lanes)."""
+    """Sizes of a blocked tensor (ceil(n / lanes), channels, height, width, lanes), without its border."""
 
-    def __init__(self, *, n: int, channels: int, height: int, width: int, lanes: int) -> None: ...
+    def __init__(
+        self, *, n: int, channels: int, height: int, width: int, lanes: int, border: int = 0
+    ) -> None: ...
 
 class Pool:
     """Windows of a pooling, at most 256 pixels each; pixels outside the image are left out of a maximum."""

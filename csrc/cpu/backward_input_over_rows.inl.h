@@ -104,7 +104,7 @@ inline InputRow input_row_kernel(const Conv& c, const Operand& grad_output, cons
     const bool plain = c.stride_h == 1 && c.stride_w == 1 && c.dilation_h == 1 && c.dilation_w == 1 &&
                        c.pad_top == 0 && c.pad_left == 0 && c.groups == 1 && c.h_in == c.h_out + c.kh - 1 &&
                        c.w_in == c.w_out + c.kw - 1;
-    const bool vectors = grad_output.lanes == kLanes && grad_input.lanes == kLanes;
+    const bool vectors = grad_output.lanes == kLanes && grad_input.lanes == kLanes && grad_output.border == 0;
     if (!plain || !vectors || c.kw > kRowTapsMax || c.w_out > kRowWidthMax) return nullptr;
     return kInputRows.kernel[c.kw][c.w_out];
 }
@@ -113,8 +113,8 @@ void KERNEL(sparse_conv2d_backward_input_over_rows)(const Conv& conv, const Oper
                                                     const float* values, const Pattern& pattern,
                                                     const Operand& grad_input, int threads) {
     const InputRow kernel = input_row_kernel(conv, grad_output, grad_input);
-    const View grad = view(grad_output, conv.n, conv.c_out, conv.h_out, conv.w_out, 1);
-    const View out = view(grad_input, conv.n, conv.c_in, conv.h_in, conv.w_in, 1);
+    const View grad = view(grad_output, conv.n, conv.c_out, conv.h_out, conv.w_out);
+    const View out = view(grad_input, conv.n, conv.c_in, conv.h_in, conv.w_in);
     // Channels that share a few sets of L1 are copied apart.
     const bool staged = aliases(grad.channel / kLanes);
     const int64_t pitch = staged ? grad.channel / kLanes + kRowPad : grad.channel / kLanes;

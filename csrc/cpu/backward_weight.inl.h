@@ -99,10 +99,9 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
         g.stage.row_pitch(), tile_columns * g.stage.phases + (g.stage.columns - grad.width) * g.stage.phases);
     int64_t tile_rows = (1024 / channels / halo_columns - (g.stage.row_span - 1)) / g.stage.row_step;
     tile_rows = even_part(g.rows, std::max<int64_t>(tile_rows, std::max<int64_t>(1, 32 / tile_columns)));
-    Plan plan;
-    if (!g.linear)
-        plan = make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr,
-                         nullptr, g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
+    const Plan plan =
+        make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr, nullptr,
+                  g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
     const Stage grad_stage{grad.channels, 0, 1, 1, 0, 1, grad.width};
 
     // The order of every sum is fixed by the layer alone, so the bits are equal for any number of threads:
@@ -111,7 +110,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
     const bool sliced = in.blocks > 1 && g.rows * grad.width >= kSlicePixels;
     const int64_t slices = sliced ? std::min(in.blocks, kMaxSlices) : 1;
     const int64_t parts = sliced ? 1 : std::min<int64_t>(threads, g.row_count);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
     const int64_t partial_size = pattern.nnz + conv.c_out;
     std::vector<float> partials(sliced ? slices * partial_size : 0, 0.0f);
     parallel_for(parts * slices, threads, [&](int64_t task) {
@@ -121,7 +120,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
         float* const bias_sum = !grad_bias ? nullptr : sliced ? values_sum + pattern.nnz : grad_bias;
         for (int64_t b = in.blocks * slice / slices; b < in.blocks * (slice + 1) / slices; ++b)
             for (int64_t i0 = 0; i0 < g.rows; i0 += band) {
-                const int64_t rows = std::min(band, g.rows - i0), columns = grad.columns(b);
+                const int64_t rows = std::min(band, g.rows - i0), columns = grad.width;
                 const float* source;
                 if (staged_input) {
                     float* staged = scratch(Use::kInput).floats(g.stage.channels * pitch.channel * kLanes);
@@ -161,16 +160,6 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                         k += group;
                     }
                 };
-                if (g.linear) {
-                    t.rows = 1, t.columns = columns, t.input = source;
-                    for_linear_cells(
-                        g, pitch.channel, columns, c0, c1,
-                        [&](int64_t row, const Entry* entries, int count, int64_t value, bool, bool) {
-                            t.grad = grads + row * grad_channel;
-                            dot_products(entries, count, values_sum + value);
-                        });
-                    continue;
-                }
                 for (int64_t i = 0; i < rows; i += tile_rows)
                     for (int64_t j = 0; j < columns; j += tile_columns) {
                         t.rows = std::min(tile_rows, rows - i);

@@ -56,7 +56,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_pixels)(const Conv& conv, const O
     // Each output channel belongs to one task, which adds in a fixed order: equal bits for any number of
     // threads.
     const int64_t parts = std::min<int64_t>(threads, g.row_count);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
     parallel_for(parts, threads, [&](int64_t part) {
         const int64_t c0 = part_rows[part], c1 = part_rows[part + 1];
         for (int64_t c = c0; c < c1; ++c) {

@@ -1,5 +1,6 @@
 // Operations on blocked tensors (ceil(n / lanes), channels, height, width, lanes): sizes, and a row of
-// kernels. Lanes past n hold zeros on input, and are written as zeros.
+// kernels. Lanes past n hold zeros on input, and are written as zeros. A border of zeros around each image
+// may be part of the tensor; the outputs of poolings have none.
 #pragma once
 #include <cstdint>
 #include "params.h"
@@ -9,10 +10,15 @@ namespace sparsefit {
 struct Blocked {
     int64_t n, channels, height, width;
     int lanes;  // 1, 2, 4, 8 or 16
+    int64_t border = 0;
 
     int64_t blocks() const { return (n + lanes - 1) / lanes; }
     int64_t pixels() const { return height * width; }
-    int64_t plane() const { return pixels() * lanes; }  // floats of one channel of one block
+    int64_t pitch() const { return width + 2 * border; }  // pixels from row to row
+    int64_t plane() const {
+        return (height + 2 * border) * pitch() * lanes;
+    }                                                                  // floats of one channel of one block
+    int64_t origin() const { return border * (pitch() + 1) * lanes; }  // of the image in its plane
     int64_t planes() const { return blocks() * channels; }
     int64_t floats() const { return planes() * plane(); }
     // Lanes of a block that hold an image.

@@ -40,8 +40,11 @@ void KERNEL(blocked_add_bias)(const Blocked& shape, const float* input, const fl
         const float* in = input + index * plane;
         float* out = output + index * plane;
         const float b = bias[index % shape.channels];
-        for (int64_t i = 0; i < plane; ++i) out[i] = in[i] + b;
-        clear_lanes(out, shape.pixels(), shape.lanes, shape.images(index / shape.channels));
+        for (int64_t y = 0; y < shape.height; ++y) {
+            const int64_t row = shape.origin() + y * shape.pitch() * shape.lanes;
+            for (int64_t i = row; i < row + shape.width * shape.lanes; ++i) out[i] = in[i] + b;
+            clear_lanes(out + row, shape.width, shape.lanes, shape.images(index / shape.channels));
+        }
     });
 }
 

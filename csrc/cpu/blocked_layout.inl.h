@@ -43,11 +43,11 @@ struct Runs {
 inline Runs runs_of(const Blocked& s, const std::array<int64_t, 4>& strides) {
     const int64_t channel = strides[1], row = strides[2], column = strides[3], lanes = s.lanes;
     const bool whole_planes = (s.width == 1 || column == 1) && (s.height == 1 || row == s.width);
-    if (whole_planes && s.pixels() > 1)
+    if (whole_planes && s.pixels() > 1 && s.border == 0)
         return {s.channels, channel, s.plane(), 1, 0, 0, s.pixels(), 1, lanes};
     if (channel == 1 || s.channels == 1)
-        return {s.height, row, s.width * lanes, s.width, column, lanes, s.channels, 1, s.plane()};
-    return {s.channels, channel, s.plane(), s.height, row, s.width * lanes, s.width, column, lanes};
+        return {s.height, row, s.pitch() * lanes, s.width, column, lanes, s.channels, 1, s.plane()};
+    return {s.channels, channel, s.plane(), s.height, row, s.pitch() * lanes, s.width, column, lanes};
 }
 
 constexpr int64_t kRunPart = 64;  // vectors that are transposed while they lie in L1
@@ -59,7 +59,8 @@ void over_runs(const Blocked& shape, const std::array<int64_t, 4>& strides, cons
     parallel_for(shape.blocks() * r.tasks, threads, [&](int64_t index) {
         const int64_t block = index / r.tasks, task = index % r.tasks;
         const int64_t strided = block * shape.lanes * strides[0] + task * r.task_strided;
-        const int64_t blocked = block * shape.channels * shape.plane() + task * r.task_blocked;
+        const int64_t blocked =
+            block * shape.channels * shape.plane() + shape.origin() + task * r.task_blocked;
         for (int64_t i = 0; i < r.outer; ++i)
             for (int64_t j = 0; j < r.inner; j += kRunPart)
                 body(shape.images(block), strided + i * r.outer_strided + j * r.inner_strided,

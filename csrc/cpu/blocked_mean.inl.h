@@ -7,7 +7,7 @@ void KERNEL(blocked_average_pool)(const Blocked& shape, const Pool& pool, const 
     with_lanes(shape.lanes, [&](auto lanes) {
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
-            const float* in = input + index * shape.plane();
+            const float* in = input + index * shape.plane() + shape.origin();
             float* out = output + index * plane_out;
             for (int64_t y = 0; y < pool.h_out; ++y)
                 for (int64_t x = 0; x < pool.w_out; ++x, out += lanes) {
@@ -16,7 +16,7 @@ void KERNEL(blocked_average_pool)(const Blocked& shape, const Pool& pool, const 
                         typename V::Float total{};
                         for (int64_t i = w.top; i < w.bottom; ++i)
                             for (int64_t j = w.left; j < w.right; ++j)
-                                total += V::load(in + (w.first + i * shape.width + j) * lanes + lane);
+                                total += V::load(in + (w.first + i * shape.pitch() + j) * lanes + lane);
                         V::store(out + lane, total * share);
                     }
                 }
@@ -32,8 +32,8 @@ void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& poo
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             const float* grad_out = grad_output + index * plane_out;
-            float* grad_in = grad_input + index * shape.plane();
-            std::fill(grad_in, grad_in + shape.plane(), 0.0f);
+            float* grad_in = grad_input + index * shape.plane() + shape.origin();
+            std::fill(grad_in - shape.origin(), grad_in - shape.origin() + shape.plane(), 0.0f);
             for (int64_t y = 0; y < pool.h_out; ++y)
                 for (int64_t x = 0; x < pool.w_out; ++x, grad_out += lanes) {
                     const Window w(shape, pool, y, x);
@@ -41,7 +41,7 @@ void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& poo
                         const typename V::Float g = V::load(grad_out + lane) * share;
                         for (int64_t i = w.top; i < w.bottom; ++i)
                             for (int64_t j = w.left; j < w.right; ++j) {
-                                float* target = grad_in + (w.first + i * shape.width + j) * lanes + lane;
+                                float* target = grad_in + (w.first + i * shape.pitch() + j) * lanes + lane;
                                 V::store(target, V::load(target) + g);
                             }
                     }
@@ -55,11 +55,13 @@ void KERNEL(blocked_global_average_pool)(const Blocked& shape, const float* inpu
     with_lanes(shape.lanes, [&](auto lanes) {
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
-            const float* in = input + index * shape.plane();
+            const float* in = input + index * shape.plane() + shape.origin();
             const float pixels = static_cast<float>(shape.pixels());
             for (int lane = 0; lane < lanes; lane += V::kCount) {
                 typename V::Float total{};
-                for (int64_t i = 0; i < shape.pixels(); ++i) total += V::load(in + i * lanes + lane);
+                for (int64_t y = 0; y < shape.height; ++y)
+                    for (int64_t x = 0; x < shape.width; ++x)
+                        total += V::load(in + (y * shape.pitch() + x) * lanes + lane);
                 V::store(output + index * lanes + lane, total / pixels);
             }
         });
@@ -71,11 +73,13 @@ void KERNEL(blocked_global_average_pool_backward)(const Blocked& shape, const fl
     with_lanes(shape.lanes, [&](auto lanes) {
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
-            float* grad_in = grad_input + index * shape.plane();
+            float* grad_in = grad_input + index * shape.plane() + shape.origin();
             const float pixels = static_cast<float>(shape.pixels());
             for (int lane = 0; lane < lanes; lane += V::kCount) {
                 const typename V::Float g = V::load(grad_output + index * lanes + lane) / pixels;
-                for (int64_t i = 0; i < shape.pixels(); ++i) V::store(grad_in + i * lanes + lane, g);
+                for (int64_t y = 0; y < shape.height; ++y)
+                    for (int64_t x = 0; x < shape.width; ++x)
+                        V::store(grad_in + (y * shape.pitch() + x) * lanes + lane, g);
             }
         });
     });

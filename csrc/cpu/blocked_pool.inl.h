@@ -11,7 +11,7 @@ struct Window {
         bottom = std::min(pool.kernel_h, shape.height - y);
         left = std::max<int64_t>(0, -x);
         right = std::min(pool.kernel_w, shape.width - x);
-        first = y * shape.width + x;
+        first = y * shape.pitch() + x;
     }
 };
 
@@ -33,7 +33,7 @@ void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, flo
                     typename V::Int{} + static_cast<int32_t>(w.top * pool.kernel_w + w.left);
                 for (int64_t i = w.top; i < w.bottom; ++i)
                     for (int64_t j = w.left; j < w.right; ++j) {
-                        typename V::Float v = V::load(in + (w.first + i * shape.width + j) * LANES + lane);
+                        typename V::Float v = V::load(in + (w.first + i * shape.pitch() + j) * LANES + lane);
                         if (RECTIFY) v += bias;
                         const typename V::Int here =
                             typename V::Int{} + static_cast<int32_t>(i * pool.kernel_w + j);
@@ -55,7 +55,7 @@ void max_pool(const Blocked& shape, const Pool& pool, const float* input, const 
     with_lanes(shape.lanes, [&](auto lanes) {
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             float* out = output + index * plane_out;
-            max_pool_plane<lanes, RECTIFY>(shape, pool, input + index * shape.plane(),
+            max_pool_plane<lanes, RECTIFY>(shape, pool, input + index * shape.plane() + shape.origin(),
                                            bias ? bias[index % shape.channels] : 0.0f, out,
                                            places ? places + index * plane_out : nullptr);
             if (bias) clear_lanes(out, pool.h_out * pool.w_out, lanes, shape.images(index / shape.channels));
@@ -86,7 +86,7 @@ double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const flo
     const bool tiles = !OVERLAPS && pool.stride_h == pool.kernel_h && pool.stride_w == pool.kernel_w &&
                        pool.h_out * pool.kernel_h >= shape.height + pool.pad_top &&
                        pool.w_out * pool.kernel_w >= shape.width + pool.pad_left;
-    if (!tiles) std::fill(grad_in, grad_in + shape.plane(), 0.0f);
+    if (!tiles) std::fill(grad_in - shape.origin(), grad_in - shape.origin() + shape.plane(), 0.0f);
     for (int64_t y = 0; y < pool.h_out; ++y) {
         for (int64_t x = 0; x < pool.w_out; ++x) {
             const Window w(shape, pool, y, x);
@@ -100,7 +100,7 @@ double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const flo
                 const typename V::Int place = V::load(places + at + lane);
                 for (int64_t i = w.top; i < w.bottom; ++i)
                     for (int64_t j = w.left; j < w.right; ++j) {
-                        float* target = grad_in + (w.first + i * shape.width + j) * LANES + lane;
+                        float* target = grad_in + (w.first + i * shape.pitch() + j) * LANES + lane;
                         const typename V::Int here =
                             typename V::Int{} + static_cast<int32_t>(i * pool.kernel_w + j);
                         const typename V::Float share = place == here ? g : zero;
@@ -130,8 +130,9 @@ void max_pool_backward(const Blocked& shape, const Pool& pool, const float* outp
                 const int64_t index = b * shape.channels + c;
                 const auto plane = pool.overlaps() ? max_pool_backward_plane<lanes, true, RECTIFY>
                                                    : max_pool_backward_plane<lanes, false, RECTIFY>;
-                total += plane(shape, pool, output + index * plane_out, grad_output + index * plane_out,
-                               places + index * plane_out, grad_input + index * shape.plane());
+                total +=
+                    plane(shape, pool, output + index * plane_out, grad_output + index * plane_out,
+                          places + index * plane_out, grad_input + index * shape.plane() + shape.origin());
             }
             if (grad_bias) grad_bias[c] = static_cast<float>(total);
         });

@@ -5,34 +5,15 @@
 namespace sparsefit {
 namespace {
 
-// Batch blocks that a linear layer takes at a time: as many as a tile has columns, if their inputs fit L2 (1
-// MB).
-constexpr int64_t kMaxChunk = 16, kChunkVectors = 16384;
-
 int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-bool is_linear(const Conv& c) {
-    return c.h_in == 1 && c.w_in == 1 && c.h_out == 1 && c.w_out == 1 && c.kh == 1 && c.kw == 1 &&
-           c.pad_top == 0 && c.pad_left == 0 && c.stride_h == 1 && c.stride_w == 1;
-}
-
 }  // namespace
-
-int64_t batch_chunk(const Conv& c) {
-    const int64_t blocks = (c.n + kLanes - 1) / kLanes;
-    if (!is_linear(c) || blocks <= 1) return 1;
-    const int64_t limit =
-        std::clamp<int64_t>(kChunkVectors / std::max<int64_t>({c.c_in, c.c_out, 1}), 2, kMaxChunk);
-    return ceil_div(blocks, ceil_div(blocks, limit));
-}
 
 Gather forward_gather(const Conv& c, const Operand& input, const float* values, const float* bias,
                       const Pattern& pattern, const Operand& output, bool relu) {
     Gather g{};
-    const int64_t chunk = batch_chunk(c);
-    g.linear = is_linear(c);
-    g.input = view(input, c.n, c.c_in, c.h_in, c.w_in, chunk);
-    g.output = view(output, c.n, c.c_out, c.h_out, c.w_out, chunk);
+    g.input = view(input, c.n, c.c_in, c.h_in, c.w_in);
+    g.output = view(output, c.n, c.c_out, c.h_out, c.w_out);
     const int64_t reach_h = (c.kh - 1) * c.dilation_h, reach_w = (c.kw - 1) * c.dilation_w;
     g.stage.channels = c.c_in;
     g.stage.row_first = -c.pad_top;
@@ -42,7 +23,7 @@ Gather forward_gather(const Conv& c, const Operand& input, const float* values, 
     g.stage.phases = c.stride_w;
     g.stage.columns = g.output.width + reach_w / c.stride_w;
     PixelClass all{0, 1, 0, c.h_out, 0, 1, 0, g.output.width, {}};
-    for (int64_t ic = 0; ic < c.c_in_group() && !g.linear; ++ic)
+    for (int64_t ic = 0; ic < c.c_in_group(); ++ic)
         for (int64_t ky = 0; ky < c.kh; ++ky)
             for (int64_t kx = 0; kx < c.kw; ++kx) {
                 const int64_t x = kx * c.dilation_w;
@@ -66,10 +47,8 @@ Gather forward_gather(const Conv& c, const Operand& input, const float* values, 
 Gather backward_input_gather(const Conv& c, const Operand& grad_output, const float* values,
                              const Pattern& pattern, const Operand& grad_input) {
     Gather g{};
-    const int64_t chunk = batch_chunk(c);
-    g.linear = is_linear(c);
-    g.input = view(grad_output, c.n, c.c_out, c.h_out, c.w_out, chunk);
-    g.output = view(grad_input, c.n, c.c_in, c.h_in, c.w_in, chunk);
+    g.input = view(grad_output, c.n, c.c_out, c.h_out, c.w_out);
+    g.output = view(grad_input, c.n, c.c_in, c.h_in, c.w_in);
     // Input pixel y takes output pixel (y + pad - ky * dilation) / stride where that is whole. With
     // y + pad = stride * (q_first + i) + phase, the taps of one phase read output rows q_first + i - tap /
     // stride.
@@ -77,8 +56,7 @@ Gather backward_input_gather(const Conv& c, const Operand& grad_output, const fl
                   halo_w = (c.kw - 1) * c.dilation_w / c.stride_w;
     const int64_t q_row = c.pad_top / c.stride_h, q_column = c.pad_left / c.stride_w;
     g.rows = (c.h_in - 1 + c.pad_top) / c.stride_h - q_row + 1;
-    const int64_t columns =
-        chunk > 1 ? g.output.width : (c.w_in - 1 + c.pad_left) / c.stride_w - q_column + 1;
+    const int64_t columns = (c.w_in - 1 + c.pad_left) / c.stride_w - q_column + 1;
     g.stage.channels = c.c_out;
     g.stage.row_first = q_row - halo_h;
     g.stage.row_step = 1;
@@ -96,9 +74,9 @@ Gather backward_input_gather(const Conv& c, const Operand& grad_output, const fl
             pixels.first_column = q_column * c.stride_w + phase_w - c.pad_left;
             pixels.step_column = c.stride_w;
             pixels.columns_from = std::max<int64_t>(0, ceil_div(-pixels.first_column, c.stride_w));
-            pixels.columns_to = chunk > 1 ? columns : ceil_div(c.w_in - pixels.first_column, c.stride_w);
+            pixels.columns_to = ceil_div(c.w_in - pixels.first_column, c.stride_w);
             if (pixels.rows_from >= pixels.rows_to || pixels.columns_from >= pixels.columns_to) continue;
-            for (int64_t oc = 0; oc < c.c_out_group() && !g.linear; ++oc)
+            for (int64_t oc = 0; oc < c.c_out_group(); ++oc)
                 for (int64_t ky = 0; ky < c.kh; ++ky)
                     for (int64_t kx = 0; kx < c.kw; ++kx) {
                         const int64_t y = ky * c.dilation_h, x = kx * c.dilation_w;

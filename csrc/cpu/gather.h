@@ -26,11 +26,8 @@ struct Gather {
     const int32_t *starts, *places, *permutation;
     const float *values, *bias;
     bool relu;
-    bool linear;  // one tap, one pixel
 };
 
-// `chunk` batch blocks of a linear layer are the columns of one image.
-int64_t batch_chunk(const Conv&);
 Gather forward_gather(const Conv&, const Operand& input, const float* values, const float* bias,
                       const Pattern&, const Operand& output, bool relu);
 Gather backward_input_gather(const Conv&, const Operand& grad_output, const float* values, const Pattern&,

@@ -24,7 +24,6 @@ inline void gather(const Gather& g, int threads) {
                             : Pitch{in.channel / kLanes, in.row / kLanes};
     std::vector<Plan> plans;
     for (const PixelClass& c : g.classes) {
-        if (g.linear) break;
         const TileShape shape =
             tile_shape(c.rows_to - c.rows_from, std::max<int64_t>(c.columns_to - c.columns_from, 1));
         const int64_t tile_vectors = stage_shape.rows(std::max<int64_t>(shape.rows, 1)) *
@@ -41,7 +40,7 @@ inline void gather(const Gather& g, int threads) {
     const int64_t parts = tasks >= 2 * threads || threads == 1
                               ? 1
                               : std::min<int64_t>(g.row_count, (2 * threads + tasks - 1) / tasks);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
 
     parallel_for(tasks * parts, threads, [&](int64_t task) {
         const int64_t part = task % parts, b = task / parts / bands, i0 = task / parts % bands * band;
@@ -75,30 +74,16 @@ inline void gather(const Gather& g, int threads) {
         const int64_t row_floats = staged_output ? out.width * kLanes : out.row;
         const int64_t column_floats = staged_output ? kLanes : out.column;
 
-        if (g.linear) {
-            const int64_t columns = out.columns(b), width = tile_shape(1, columns).columns;
-            for_linear_cells(
-                g, pitch.channel, columns, c0, c1,
-                [&](int64_t row, const Entry* entries, int count, int64_t, bool opens, bool closes) {
-                    if (!count && !opens && !(closes && g.relu)) return;
-                    for (int64_t j = 0; j < columns; j += width) {
-                        const Tile t{source + j * kLanes, 0, output_at(row, 0, j), 0, column_floats};
-                        kTiles.kernel[0][std::min(width, columns - j) - 1](
-                            t, entries, entries + count, opens, opens && g.bias ? g.bias[row] : 0.0f,
-                            closes && g.relu);
-                    }
-                });
-        }
         for (size_t k = 0; k < plans.size(); ++k) {
             const PixelClass& c = g.classes[k];
             const Plan& plan = plans[k];
             const int64_t from = std::max(i0, c.rows_from), to = std::min(i1, c.rows_to);
-            const int64_t j_end = std::min(c.columns_to, out.chunk == 1 ? c.columns_to : out.columns(b));
-            const TileShape shape = tile_shape(to - from, std::max<int64_t>(j_end - c.columns_from, 1));
+            const TileShape shape =
+                tile_shape(to - from, std::max<int64_t>(c.columns_to - c.columns_from, 1));
             for (int64_t i = from; i < to; i += shape.rows)
-                for (int64_t j = c.columns_from; j < j_end; j += shape.columns) {
+                for (int64_t j = c.columns_from; j < c.columns_to; j += shape.columns) {
                     const int64_t rows = std::min(shape.rows, to - i),
-                                  columns = std::min(shape.columns, j_end - j);
+                                  columns = std::min(shape.columns, c.columns_to - j);
                     const TileKernel kernel = kTiles.kernel[rows - 1][columns - 1];
                     Tile t{source + ((i - i0) * stage_shape.row_step * pitch.row + j) * kLanes,
                            stage_shape.row_step * pitch.row * kLanes, nullptr, c.step_row * row_floats,

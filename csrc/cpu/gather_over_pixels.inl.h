@@ -165,7 +165,7 @@ inline void gather_over_pixels(const Gather& g, int threads) {
 
     // Each output channel belongs to one task: equal bits for any number of threads.
     const int64_t parts = std::min<int64_t>(threads, g.row_count);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
     parallel_for(parts, threads, [&](int64_t part) {
         const int64_t c0 = part_rows[part], c1 = part_rows[part + 1];
         for (size_t k = 0; k < g.classes.size(); ++k) {

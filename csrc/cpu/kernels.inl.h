@@ -2,7 +2,7 @@
 #include "cpu/stage.inl.h"
 #include "cpu/tile.inl.h"
 #include "cpu/partition.inl.h"
-#include "cpu/linear.inl.h"
+#include "cpu/linear_over_batch.inl.h"
 #include "cpu/gather.inl.h"
 #include "cpu/forward.inl.h"
 #include "cpu/backward_input.inl.h"

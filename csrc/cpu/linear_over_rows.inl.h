@@ -46,7 +46,7 @@ void linear_rows(const Gather& g, int threads) {
     const View& out = g.output;
     const float* x = few_lanes(g.input, LANES, scratch(Use::kInput).floats(g.input.channels * LANES));
     const int64_t parts = std::min<int64_t>(threads, g.row_count);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
     parallel_for(parts, threads, [&](int64_t part) {
         for (int64_t r = part_rows[part]; r < part_rows[part + 1]; ++r) {
             const float* in = x + r / g.rows_per_group * g.channels_per_group * LANES;
@@ -120,7 +120,7 @@ void linear_weights(const Gather& g, float* grad_values, float* grad_bias, int t
     const float* x = few_lanes(g.input, LANES, scratch(Use::kInput).floats(g.input.channels * LANES));
     const float* grad = few_lanes(g.output, LANES, scratch(Use::kOutput).floats(g.output.channels * LANES));
     const int64_t parts = std::min<int64_t>(threads, g.row_count);
-    const std::vector<int64_t> part_rows = balanced_rows(g, parts);
+    const std::vector<int64_t> part_rows = balanced_rows(g.starts, g.row_count, parts);
     parallel_for(parts, threads, [&](int64_t part) {
         for (int64_t r = part_rows[part]; r < part_rows[part + 1]; ++r) {
             const float* in = x + r / g.rows_per_group * g.channels_per_group * LANES;

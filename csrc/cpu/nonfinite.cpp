@@ -27,11 +27,9 @@ float* element(const View& v, int64_t image, int64_t c, int64_t y, int64_t x) {
     return v.at(image / kLanes, c, y, x) + image % kLanes * v.lane;
 }
 
-View input_view(const Conv& c, const Operand& operand) {
-    return view(operand, c.n, c.c_in, c.h_in, c.w_in, 1);
-}
+View input_view(const Conv& c, const Operand& operand) { return view(operand, c.n, c.c_in, c.h_in, c.w_in); }
 View output_view(const Conv& c, const Operand& operand) {
-    return view(operand, c.n, c.c_out, c.h_out, c.w_out, 1);
+    return view(operand, c.n, c.c_out, c.h_out, c.w_out);
 }
 
 // Along one axis: the input pixel of an output pixel and a tap, and the other

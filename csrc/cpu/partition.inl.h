@@ -33,15 +33,15 @@ struct Pitch {
 inline bool aliases(int64_t channel_pitch) { return channel_pitch % 32 == 0; }
 inline int64_t staged_channel_pitch(int64_t vectors) { return aliases(vectors) ? vectors + 16 : vectors; }
 
-// Whether the operand is read in place: whole vectors, no tap outside the image, and no channels that alias
-// in L1 unless too little work per input vector would pay for the copy.
+// Whether the operand is read in place: whole vectors, no tap outside what is stored, and no channels that
+// alias in L1 unless too little work per input vector would pay for the copy.
 inline bool reads_operand(const Gather& g) {
     const Stage& s = g.stage;
     const int64_t inputs = g.channels_per_group * (g.row_count / g.rows_per_group);
-    if (aliases(g.input.channel / kLanes) && !g.linear && g.starts[g.row_count] > 6 * inputs) return false;
-    return g.input.whole_vectors && g.input.chunk == 1 && s.phases == 1 && s.row_first >= 0 &&
-           s.row_first + s.rows(g.rows) <= g.input.height && s.column_first >= 0 &&
-           s.column_first + s.columns <= g.input.width;
+    if (aliases(g.input.channel / kLanes) && g.starts[g.row_count] > 6 * inputs) return false;
+    return g.input.whole_vectors && s.phases == 1 && s.row_first >= -g.input.border &&
+           s.row_first + s.rows(g.rows) <= g.input.height + g.input.border &&
+           s.column_first >= -g.input.border && s.column_first + s.columns <= g.input.width + g.input.border;
 }
 
 // Channels per block of a plan whose tile reads `tile_vectors` of each channel.
@@ -53,12 +53,11 @@ inline int64_t block_channels(const Gather& g, int64_t tile_vectors) {
 }
 
 // First row of each part, so that parts hold about as many kept weights.
-inline std::vector<int64_t> balanced_rows(const Gather& g, int64_t parts) {
-    std::vector<int64_t> first(parts + 1, g.row_count);
+inline std::vector<int64_t> balanced_rows(const int32_t* starts, int64_t rows, int64_t parts) {
+    std::vector<int64_t> first(parts + 1, rows);
     for (int64_t p = 0; p < parts; ++p)
-        first[p] = std::lower_bound(g.starts, g.starts + g.row_count,
-                                    static_cast<int64_t>(g.starts[g.row_count]) * p / parts) -
-                   g.starts;
+        first[p] =
+            std::lower_bound(starts, starts + rows, static_cast<int64_t>(starts[rows]) * p / parts) - starts;
     first[0] = 0;
     return first;
 }

@@ -78,24 +78,23 @@ inline void stage_pixels(const View& source, int64_t block, int64_t c0, int64_t 
                     }
                 else
                     for (int64_t x = 0; x < width; ++x, in += source.column)
-                        store(grid.at(c, row + y - y0, column + x),
-                              load_first(in, source.lanes(block, x0 + x)));
+                        store(grid.at(c, row + y - y0, column + x), load_first(in, source.lanes(block)));
             }
     } else if (source.channel == 1 && source.column != 1) {
         for (int64_t y = y0; y < y1; ++y)
             for (int64_t x = x0; x < x1; ++x) {
                 float* out = grid.at(c0, row + y - y0, column + x - x0);
-                gather_axis(source.at(block, c0, y, x), source.lane, source.lanes(block, x), c1 - c0,
+                gather_axis(source.at(block, c0, y, x), source.lane, source.lanes(block), c1 - c0,
                             [&](int64_t i) { return out + i * grid.channel; });
             }
-    } else if (source.column == 1 && source.chunk == 1) {
+    } else if (source.column == 1) {
         // Whole rows that follow one another are one run; else a run is a row.
         const bool joined = source.row == width;
         const int64_t run_rows = joined ? y1 - y0 : 1;
         for (int64_t c = c0; c < c1; ++c)
             for (int64_t y = y0; y < y1; y += run_rows) {
                 int64_t at_x = 0, at_y = row + y - y0;
-                gather_axis(source.at(block, c, y, x0), source.lane, source.lanes(block, 0), run_rows * width,
+                gather_axis(source.at(block, c, y, x0), source.lane, source.lanes(block), run_rows * width,
                             [&](int64_t) {
                                 float* out = grid.at(c, at_y, column + at_x);
                                 if (++at_x == width) at_x = 0, ++at_y;
@@ -107,7 +106,7 @@ inline void stage_pixels(const View& source, int64_t block, int64_t c0, int64_t 
             for (int64_t y = y0; y < y1; ++y)
                 for (int64_t x = x0; x < x1; ++x)
                     store(grid.at(c, row + y - y0, column + x - x0),
-                          load_lanes(source.at(block, c, y, x), source.lane, source.lanes(block, x)));
+                          load_lanes(source.at(block, c, y, x), source.lane, source.lanes(block)));
     }
 }
 
@@ -123,8 +122,8 @@ inline void stage(const View& source, int64_t block, const Stage& shape, int64_t
     const Grid grid{target, channel_pitch * kLanes, shape.row_pitch() * kLanes, shape.columns, shape.phases};
     const int64_t y0 = std::clamp<int64_t>(first, 0, source.height);
     const int64_t y1 = std::clamp<int64_t>(first + rows, y0, source.height);
-    const int64_t x0 = std::clamp<int64_t>(shape.column_first, 0, source.columns(block));
-    const int64_t x1 = std::clamp<int64_t>(shape.column_first + shape.row_pitch(), x0, source.columns(block));
+    const int64_t x0 = std::clamp<int64_t>(shape.column_first, 0, source.width);
+    const int64_t x1 = std::clamp<int64_t>(shape.column_first + shape.row_pitch(), x0, source.width);
     const int64_t top = y0 - first, bottom = first + rows - y1;
     const int64_t left = x0 - shape.column_first, right = shape.row_pitch() - left - (x1 - x0);
     // Channel by channel, so that the borders of a channel are written while it is in L1.
@@ -150,27 +149,27 @@ inline void stage(const View& source, int64_t block, const Stage& shape, int64_t
 // Writes rows [first, first + rows) of channels [c0, c1) from a copy (channel, row, column, lane).
 inline void unstage(float* copy, const View& target, int64_t block, int64_t c0, int64_t c1, int64_t first,
                     int64_t rows, int64_t channel_pitch) {
-    const int64_t width = target.columns(block), pitch = target.width;
+    const int64_t width = target.width, pitch = target.width;
     const auto vector = [&](int64_t c, int64_t y, int64_t x) {
         return copy + (c * channel_pitch + y * pitch + x) * kLanes;
     };
     if (target.lane != 1 && target.channel == 1 && target.column != 1) {
         for (int64_t y = 0; y < rows; ++y)
             for (int64_t x = 0; x < width; ++x)
-                scatter_axis(target.at(block, c0, first + y, x), target.lane, target.lanes(block, x), c1 - c0,
+                scatter_axis(target.at(block, c0, first + y, x), target.lane, target.lanes(block), c1 - c0,
                              [&](int64_t i) { return vector(c0 + i, y, x); });
-    } else if (target.lane != 1 && target.column == 1 && target.chunk == 1) {
+    } else if (target.lane != 1 && target.column == 1) {
         const bool joined = target.row == width;
         const int64_t run_rows = joined ? rows : 1;
         for (int64_t c = c0; c < c1; ++c)
             for (int64_t y = 0; y < rows; y += run_rows)
-                scatter_axis(target.at(block, c, first + y, 0), target.lane, target.lanes(block, 0),
+                scatter_axis(target.at(block, c, first + y, 0), target.lane, target.lanes(block),
                              run_rows * width, [&](int64_t i) { return vector(c, y, 0) + i * kLanes; });
     } else {
         for (int64_t c = c0; c < c1; ++c)
             for (int64_t y = 0; y < rows; ++y)
                 for (int64_t x = 0; x < width; ++x)
-                    store_lanes(target.at(block, c, first + y, x), target.lane, target.lanes(block, x),
+                    store_lanes(target.at(block, c, first + y, x), target.lane, target.lanes(block),
                                 load(vector(c, y, x)));
     }
 }
@@ -178,12 +177,11 @@ inline void unstage(float* copy, const View& target, int64_t block, int64_t c0, 
 // The lanes past the batch hold zeros by contract, whatever bias or infinite weights made of them.
 inline void clear_tail(const View& target, int64_t block, int64_t c_first, int64_t c_last, int64_t first,
                        int64_t rows) {
-    for (int64_t x = 0; x < target.columns(block); ++x) {
-        const int lanes = target.lanes(block, x);
-        if (lanes >= target.stored_lanes) continue;
-        for (int64_t c = c_first; c < c_last; ++c)
-            for (int64_t y = first; y < first + rows; ++y)
-                for (int lane = lanes; lane < target.stored_lanes; ++lane)
-                    target.at(block, c, y, x)[lane] = 0.0f;
-    }
+    const int lanes = target.lanes(block);
+    if (lanes >= target.stored_lanes) return;
+    for (int64_t c = c_first; c < c_last; ++c)
+        for (int64_t y = first; y < first + rows; ++y)
+            for (int64_t x = 0; x < target.width; ++x)
+                std::fill(target.at(block, c, y, x) + lanes, target.at(block, c, y, x) + target.stored_lanes,
+                          0.0f);
 }

@@ -2,7 +2,7 @@
 
 namespace sparsefit {
 
-View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, int64_t width, int64_t chunk) {
+View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, int64_t width) {
     View v{};
     v.data = operand.data;
     v.n = n;
@@ -14,8 +14,10 @@ View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, i
         const int64_t lanes = operand.lanes;
         v.lane = 1;
         v.column = lanes;
-        v.row = width * v.column;
-        v.channel = height * v.row;
+        v.border = operand.border;
+        v.row = (width + 2 * v.border) * v.column;
+        v.channel = (height + 2 * v.border) * v.row;
+        v.data += v.border * (v.row + v.column);
         v.block = channels * v.channel;  // fewer lanes than kLanes: a single block
         v.stored_lanes = operand.lanes;
         v.whole_vectors = lanes == kLanes;
@@ -25,13 +27,6 @@ View view(const Operand& operand, int64_t n, int64_t channels, int64_t height, i
         v.channel = operand.strides[1];
         v.row = operand.strides[2];
         v.column = operand.strides[3];
-    }
-    v.chunk = chunk;
-    if (chunk > 1) {
-        v.column = v.block;
-        v.width = chunk;
-        v.block *= chunk;
-        v.blocks = (v.blocks + chunk - 1) / chunk;
     }
     return v;
 }

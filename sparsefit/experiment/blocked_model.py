@@ -77,8 +77,16 @@ class BlockedNetwork:
         """Return the plan of a batch; made once the optimizer has given the parameters their place."""
         key = (len(images), training)
         if key not in self._plans:
-            plan = Plan(len(images), images.shape[1:], self._memory, self._gradients, training=training)
-            chain = chain_simple_cnn if isinstance(self.module, SimpleCNN) else chain_resnet8
+            simple = isinstance(self.module, SimpleCNN)
+            chain = chain_simple_cnn if simple else chain_resnet8
+            plan = Plan(
+                len(images),
+                images.shape[1:],
+                self._memory,
+                self._gradients,
+                border=0 if simple else 1,  # its convolutions follow poolings, which write no border
+                training=training,
+            )
             plan.finish(chain(plan, self.module))
             self._plans[key] = plan
         return self._plans[key]
@@ -93,7 +101,7 @@ def chain_simple_cnn(plan: Plan, module: nn.Module) -> Value:
         x = plan.bias_relu_max_pool(x, layer)
     x = plan.flatten(x)
     if hasattr(module, "hidden"):
-        x = plan.relu(plan.conv(x, module.get_submodule("hidden")))
+        x = plan.conv(x, module.get_submodule("hidden"), relu=True)
     return plan.conv(x, module.get_submodule("fc"))
 
 
@@ -105,12 +113,12 @@ def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
         assert isinstance(block, Block)
         if block.shortcut is None:
             active = plan.relu(x, keep=True)
-            y = plan.conv(plan.relu(plan.conv(active, block.conv1)), block.conv2)
+            y = plan.conv(plan.conv(active, block.conv1, relu=True), block.conv2)
             # Gradients flow back in reverse: into `active`, from there into x, then past it.
             plan.add_shortcut(y, x, active)
         else:
             active = plan.relu(x)
-            y = plan.conv(plan.relu(plan.conv(active, block.conv1, stride_2=True)), block.conv2)
+            y = plan.conv(plan.conv(active, block.conv1, relu=True, stride_2=True), block.conv2)
             plan.add_pooled_shortcut(y, active)
         x = y
     return plan.conv(plan.global_mean(plan.relu(x)), module.get_submodule("fc"))

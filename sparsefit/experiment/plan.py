@@ -23,16 +23,20 @@ ALIGNMENT = 64
 
 
 class Value(NamedTuple):
-    """A blocked activation ``(blocks, C, H, W, lanes)`` and its gradient (unused unless training)."""
+    """A blocked activation ``(blocks, C, H, W, lanes)`` and its gradient (unused unless training).
+
+    H and W include a border of zeros around each image, where a convolution that pads finds them in place.
+    """
 
     data: Tensor
     grad: Tensor
+    border: int
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """``(C, H, W)``."""
+        """``(C, H, W)`` of the images."""
         _, channels, height, width, _ = self.data.shape
-        return channels, height, width
+        return channels, height - 2 * self.border, width - 2 * self.border
 
 
 class Memory:
@@ -63,18 +67,28 @@ class Plan:
     memory : Memory
     gradients : Gradients
         Written anew by every backward pass.
+    border : int
+        Zeros that the convolutions put around images of more than one pixel.
     training : bool
         Whether there is a backward pass.
     """
 
     def __init__(
-        self, n: int, input_shape: Sequence[int], memory: Memory, gradients: Gradients, *, training: bool
+        self,
+        n: int,
+        input_shape: Sequence[int],
+        memory: Memory,
+        gradients: Gradients,
+        *,
+        border: int,
+        training: bool,
     ) -> None:
         self.n = n
         self.lanes = lanes_for(n)
         self._core = load_core()
         self._memory = memory
         self._gradients = gradients
+        self._border = border
         self._training = training
         self._n_values = 0
         self._held: list[Tensor] = []
@@ -82,16 +96,21 @@ class Plan:
         self._backward: list[list[Call]] = []
         self.input = self.value(*input_shape)
 
-    def value(self, channels: int, height: int, width: int) -> Value:
-        """Return a new activation."""
+    def value(self, channels: int, height: int, width: int, *, bare: bool = False) -> Value:
+        """Return a new activation, without a border if it is `bare` or one pixel."""
         self._n_values += 1
-        shape = (-(-self.n // self.lanes), channels, height, width, self.lanes)
+        border = 0 if bare or height * width == 1 else self._border
+        sides = height + 2 * border, width + 2 * border
+        shape = (-(-self.n // self.lanes), channels, *sides, self.lanes)
         data = self._take("data", shape)
-        return Value(data, self._take("grad", shape) if self._training else data)
+        return Value(data, self._take("grad", shape) if self._training else data, border)
 
     def _take(self, kind: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return memory for the newest activation and hold it: the calls know its address only."""
-        self._held.append(self._memory.take(f"{kind} {self._n_values}", shape, dtype))
+        """Return memory for the newest activation and hold it: the calls know its address only.
+
+        Plans of other lanes have their borders elsewhere, so they have memory of their own.
+        """
+        self._held.append(self._memory.take(f"{kind} {self._n_values} of {self.lanes}", shape, dtype))
         return self._held[-1]
 
     def conv(
@@ -100,6 +119,7 @@ class Plan:
         layer: nn.Module,
         *,
         bias: bool = True,
+        relu: bool = False,
         first: bool = False,
         stride_2: bool = False,
     ) -> Value:
@@ -111,6 +131,8 @@ class Plan:
         layer : SparseLayer
         bias : bool
             False leaves the bias to a later call.
+        relu : bool
+            Append a ReLU.
         first : bool
             There is no gradient to the input.
         stride_2 : bool
@@ -139,8 +161,12 @@ class Plan:
         values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
         to_values, to_bias = self._gradients[layer]
         bias_pointer = pointer(layer.bias) if bias else 0
-        data, output, grad = self._operand(x.data), self._operand(y.data), self._operand(y.grad)
-        self._forward.append(partial(core.forward, conv, data, values, bias_pointer, pattern, output, 1))
+        data, output, grad = (
+            self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
+        )
+        self._forward.append(
+            partial(core.forward, conv, data, values, bias_pointer, pattern, output, 1, relu)
+        )
         calls: list[Call] = [
             partial(
                 core.backward_weight,
@@ -154,9 +180,11 @@ class Plan:
             )
         ]
         if not first:
-            into = self._operand(x.grad)
+            into = self._operand(x.grad, x.border)
             calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1))
         self._backward.append(calls)
+        if relu:
+            self._backward.append([self._relu_backward(y, y)])
         return y
 
     def bias_relu_max_pool(self, x: Value, layer: nn.Module) -> Value:
@@ -188,19 +216,22 @@ class Plan:
 
     def relu(self, x: Value, *, keep: bool = False) -> Value:
         """Append a ReLU, in place unless `keep`."""
-        core, shape = self._core, self._shape(x)
         y = self.value(*x.size) if keep else x
-        output = y.data.data_ptr()
-        self._forward.append(partial(core.relu, shape, x.data.data_ptr(), output, 1))
-        back = core.relu_backward
-        self._backward.append([partial(back, shape, output, y.grad.data_ptr(), x.grad.data_ptr(), 1)])
+        self._forward.append(
+            partial(self._core.relu, self._shape(x), x.data.data_ptr(), y.data.data_ptr(), 1)
+        )
+        self._backward.append([self._relu_backward(x, y)])
         return y
+
+    def _relu_backward(self, x: Value, y: Value) -> Call:
+        output, grads = y.data.data_ptr(), (y.grad.data_ptr(), x.grad.data_ptr())
+        return partial(self._core.relu_backward, self._shape(y), output, *grads, 1)
 
     def flatten(self, x: Value) -> Value:
         """Return the same memory as ``C · H · W`` channels of one pixel."""
         blocks, *rest, lanes = x.data.shape
         shape = (blocks, torch.Size(rest).numel(), 1, 1, lanes)
-        return Value(x.data.view(shape), x.grad.view(shape))
+        return Value(x.data.view(shape), x.grad.view(shape), 0)
 
     def add_shortcut(self, y: Value, x: Value, active: Value) -> None:
         """Add to `y` the input `x` of its block, of which `active` is the ReLU."""
@@ -220,19 +251,20 @@ class Plan:
         """Add to the first channels of `y` the means of 2 × 2 pixels of `active`."""
         core = self._core
         channels, height, width = active.size
-        pooled = self.value(channels, height // 2, width // 2)
+        pooled = self.value(channels, height // 2, width // 2, bare=True)
+        data, grad = (inner(tensor, y.border)[:, :channels] for tensor in (y.data, y.grad))
         spread = self.value(channels, height, width)
         shape, pool = self._shape(active), self._pool(active)
         self._forward.append(
             partial(core.average_pool, shape, pool, active.data.data_ptr(), pooled.data.data_ptr(), 1)
         )
-        self._forward.append(partial(y.data[:, :channels].add_, pooled.data))
+        self._forward.append(partial(data.add_, pooled.data))
         relu_at = self._index_of_relu(active)
         self._backward[relu_at].insert(0, partial(active.grad.add_, spread.grad))
         back = core.average_pool_backward
         self._backward.append(
             [
-                partial(pooled.grad.copy_, y.grad[:, :channels]),
+                partial(pooled.grad.copy_, grad),
                 partial(back, shape, pool, pooled.grad.data_ptr(), spread.grad.data_ptr(), 1),
             ]
         )
@@ -278,7 +310,9 @@ class Plan:
 
     def _shape(self, value: Value) -> Any:
         channels, height, width = value.size
-        return self._core.Blocked(n=self.n, channels=channels, height=height, width=width, lanes=self.lanes)
+        return self._core.Blocked(
+            n=self.n, channels=channels, height=height, width=width, lanes=self.lanes, border=value.border
+        )
 
     def _pool(self, value: Value) -> Any:
         """Return windows of 2 × 2 pixels."""
@@ -287,8 +321,14 @@ class Plan:
             kernel_h=2, kernel_w=2, stride_h=2, stride_w=2, h_out=height // 2, w_out=width // 2
         )
 
-    def _operand(self, tensor: Tensor) -> Any:
-        return self._core.Operand(tensor.data_ptr(), lanes=self.lanes)
+    def _operand(self, tensor: Tensor, border: int) -> Any:
+        return self._core.Operand(tensor.data_ptr(), lanes=self.lanes, border=border)
+
+
+def inner(tensor: Tensor, border: int) -> Tensor:
+    """Return a blocked tensor without its border."""
+    height, width = tensor.shape[2:4]
+    return tensor[:, :, border : height - border, border : width - border]
 
 
 def pointer(tensor: Tensor | None) -> int:
