@@ -19,16 +19,17 @@ struct DotTile {
     int64_t rows, columns;
 };
 
-template <int COUNT, int COLUMNS>
+template <int COUNT, int COLUMNS, int STEP = 1>
 inline void dot_columns(Vec (&sums)[COUNT], const float* const (&input)[COUNT], const float* grad,
                         int64_t grad_column, int64_t at) {
     Vec g[COLUMNS];
     SPARSEFIT_UNROLL for (int c = 0; c < COLUMNS; ++c) g[c] = load(grad + c * grad_column);
     SPARSEFIT_UNROLL for (int k = 0; k < COUNT; ++k) SPARSEFIT_UNROLL for (int c = 0; c < COLUMNS; ++c)
-        sums[k] = fma(g[c], load(input[k] + at + c * kLanes), sums[k]);
+        sums[k] = fma(g[c], load(input[k] + at + c * STEP * kLanes), sums[k]);
 }
 
-template <int COUNT>
+// STEP: columns between the inputs of two neighbours.
+template <int COUNT, int STEP>
 void dot_tile(const DotTile& t, const Entry* entries, float* grad_values) {
     constexpr int WIDE = kTileVectors >= 20 ? 4 : 1;
     Vec sums[COUNT];
@@ -43,18 +44,32 @@ void dot_tile(const DotTile& t, const Entry* entries, float* grad_values) {
         const float* grad = t.grad + r * grad_row;
         int64_t at = r * input_row;
         int64_t c = columns;
-        for (; c >= WIDE; c -= WIDE, grad += WIDE * grad_column, at += WIDE * kLanes)
-            dot_columns<COUNT, WIDE>(sums, input, grad, grad_column, at);
+        for (; c >= WIDE; c -= WIDE, grad += WIDE * grad_column, at += WIDE * STEP * kLanes)
+            dot_columns<COUNT, WIDE, STEP>(sums, input, grad, grad_column, at);
         if constexpr (WIDE == 4)
             if (c >= 2) {
-                dot_columns<COUNT, 2>(sums, input, grad, grad_column, at);
-                c -= 2, grad += 2 * grad_column, at += 2 * kLanes;
+                dot_columns<COUNT, 2, STEP>(sums, input, grad, grad_column, at);
+                c -= 2, grad += 2 * grad_column, at += 2 * STEP * kLanes;
             }
-        if (WIDE > 1 && c) dot_columns<COUNT, 1>(sums, input, grad, grad_column, at);
+        if (WIDE > 1 && c) dot_columns<COUNT, 1, STEP>(sums, input, grad, grad_column, at);
     }
     Vec all[kLanes];
     SPARSEFIT_UNROLL for (int k = 0; k < kLanes; ++k) all[k] = k < COUNT ? sums[k] : broadcast(0.0f);
     store_first(grad_values, add(sums_of(all), load_first(grad_values, COUNT)), COUNT);
+}
+
+// The sum of the gradients of a tile: part of the gradient to the bias, taken while they lie in L1.
+inline float sum_tile(const DotTile& t) {
+    Vec sums[4] = {broadcast(0.0f), broadcast(0.0f), broadcast(0.0f), broadcast(0.0f)};
+    for (int64_t r = 0; r < t.rows; ++r) {
+        const float* grad = t.grad + r * t.grad_row;
+        int64_t c = t.columns;
+        for (; c >= 4; c -= 4, grad += 4 * t.grad_column)
+            SPARSEFIT_UNROLL for (int k = 0; k < 4; ++k) sums[k] =
+                add(sums[k], load(grad + k * t.grad_column));
+        for (; c > 0; --c, grad += t.grad_column) sums[0] = add(sums[0], load(grad));
+    }
+    return sum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
 }
 
 // The next group of `count` weights: groups of one cell are about equal, a last group of one would be waste.
@@ -63,25 +78,29 @@ inline int even_group(int count) {
 }
 
 using DotKernel = void (*)(const DotTile&, const Entry*, float*);
-template <int... I>
+template <int STEP, int... I>
 constexpr void fill_dots(DotKernel (&table)[kGroup], std::integer_sequence<int, I...>) {
-    ((table[I] = dot_tile<I + 1>), ...);
+    ((table[I] = dot_tile<I + 1, STEP>), ...);
 }
+template <int STEP>
 struct DotTable {
     DotKernel kernel[kGroup];
-    constexpr DotTable() : kernel{} { fill_dots(kernel, std::make_integer_sequence<int, kGroup>()); }
+    constexpr DotTable() : kernel{} { fill_dots<STEP>(kernel, std::make_integer_sequence<int, kGroup>()); }
 };
-constexpr DotTable kDots;
+constexpr DotTable<1> kDots;
+constexpr DotTable<2> kDotsOfEverySecond;
 
 void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Operand& input,
                                                       const Operand& grad_output, const Pattern& pattern,
                                                       float* grad_values, float* grad_bias, int threads) {
     // The gather convolution of the forward pass says where each weight finds its inputs.
     Gather g = forward_gather(conv, input, nullptr, nullptr, pattern, grad_output, false);
+    read_every_second(g);
     const View &in = g.input, &grad = g.output;
     std::fill_n(grad_values, pattern.nnz, 0.0f);
     if (grad_bias) std::fill_n(grad_bias, conv.c_out, 0.0f);
     if (conv.n == 0) return;
+    const auto& dots = g.stage.column_step == 2 ? kDotsOfEverySecond.kernel : kDots.kernel;
     const bool staged_grad = !grad.whole_vectors, staged_input = !reads_operand(g);
     const int64_t row_vectors =
         (staged_input ? g.stage.channels * g.stage.row_pitch() * g.stage.row_step : 0) +
@@ -94,11 +113,11 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
     const double kept_per_channel = static_cast<double>(pattern.nnz) / (conv.c_out * conv.c_in_group());
     const int64_t channels = std::clamp<int64_t>(static_cast<int64_t>(16 / std::max(kept_per_channel, 1e-3)),
                                                  1, g.channels_per_group);
-    const int64_t tile_columns = even_part(grad.width, 16);
-    const int64_t halo_columns = std::min(
-        g.stage.row_pitch(), tile_columns * g.stage.phases + (g.stage.columns - grad.width) * g.stage.phases);
+    const int64_t columns_of_tile = even_part(grad.width, 16);
+    const int64_t halo_columns =
+        std::min(g.stage.row_pitch(), tile_columns(g.stage, columns_of_tile, grad.width) * g.stage.phases);
     int64_t tile_rows = (1024 / channels / halo_columns - (g.stage.row_span - 1)) / g.stage.row_step;
-    tile_rows = even_part(g.rows, std::max<int64_t>(tile_rows, std::max<int64_t>(1, 32 / tile_columns)));
+    tile_rows = even_part(g.rows, std::max<int64_t>(tile_rows, std::max<int64_t>(1, 32 / columns_of_tile)));
     const Plan plan =
         make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places, nullptr, nullptr,
                   g.classes[0].table, channels, pitch.channel, pitch.row, g.stage.columns);
@@ -141,36 +160,25 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                     t.grad_row = grad.width * kLanes;
                     t.grad_column = kLanes;
                 }
-                for (int64_t c = c0; bias_sum && c < c1; ++c) {
-                    Vec totals[kLanes];
-                    for (Vec& total : totals) total = broadcast(0.0f);
-                    for (int64_t r = 0; r < rows; ++r) {
-                        const float* p = grads + c * grad_channel + r * t.grad_row;
-                        for (int64_t x = 0; x < columns; ++x)
-                            totals[x % 4] = add(totals[x % 4], load(p + x * t.grad_column));
-                    }
-                    float sums[kLanes];
-                    store(sums, sums_of(totals));
-                    bias_sum[c] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
-                }
                 const auto dot_products = [&](const Entry* entries, int count, float* target) {
                     for (int k = 0; k < count;) {
                         const int group = even_group(count - k);
-                        kDots.kernel[group - 1](t, entries + k, target + k);
+                        dots[group - 1](t, entries + k, target + k);
                         k += group;
                     }
                 };
                 for (int64_t i = 0; i < rows; i += tile_rows)
-                    for (int64_t j = 0; j < columns; j += tile_columns) {
+                    for (int64_t j = 0; j < columns; j += columns_of_tile) {
                         t.rows = std::min(tile_rows, rows - i);
-                        t.columns = std::min(tile_columns, columns - j);
-                        t.input = source + i * t.input_row + j * kLanes;
+                        t.columns = std::min(columns_of_tile, columns - j);
+                        t.input = source + i * t.input_row + j * g.stage.column_step * kLanes;
                         const float* grad_tile = grads + i * t.grad_row + j * t.grad_column;
                         for (const Cell& cell : plan.cells) {
                             if (cell.row < c0 || cell.row >= c1) continue;
                             t.grad = grad_tile + cell.row * grad_channel;
                             dot_products(plan.entries.data() + cell.entry, cell.count,
                                          values_sum + cell.value);
+                            if (bias_sum && cell.opens) bias_sum[cell.row] += sum_tile(t);
                         }
                     }
             }

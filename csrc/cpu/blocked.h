@@ -17,7 +17,7 @@ struct Blocked {
     int64_t pitch() const { return width + 2 * border; }  // pixels from row to row
     int64_t plane() const {
         return (height + 2 * border) * pitch() * lanes;
-    }                                                                  // floats of one channel of one block
+    }  // floats of one channel of one block
     int64_t origin() const { return border * (pitch() + 1) * lanes; }  // of the image in its plane
     int64_t planes() const { return blocks() * channels; }
     int64_t floats() const { return planes() * plane(); }

@@ -22,13 +22,15 @@ inline void gather(const Gather& g, int threads) {
                             ? Pitch{staged_channel_pitch(stage_shape.rows(band) * stage_shape.row_pitch()),
                                     stage_shape.row_pitch()}
                             : Pitch{in.channel / kLanes, in.row / kLanes};
+    const auto& tiles = stage_shape.column_step == 2 ? kTilesOfEverySecond.kernel : kTiles.kernel;
     std::vector<Plan> plans;
     for (const PixelClass& c : g.classes) {
         const TileShape shape =
             tile_shape(c.rows_to - c.rows_from, std::max<int64_t>(c.columns_to - c.columns_from, 1));
-        const int64_t tile_vectors = stage_shape.rows(std::max<int64_t>(shape.rows, 1)) *
-                                     std::min(stage_shape.row_pitch(), shape.columns + stage_shape.columns -
-                                                                           (c.columns_to - c.columns_from));
+        const int64_t tile_vectors =
+            stage_shape.rows(std::max<int64_t>(shape.rows, 1)) *
+            std::min(stage_shape.row_pitch(),
+                     tile_columns(stage_shape, shape.columns, c.columns_to - c.columns_from));
         const int64_t block = block_channels(g, std::max<int64_t>(tile_vectors, 1));
         plans.push_back(make_plan(g.row_count, g.rows_per_group, g.channels_per_group, g.starts, g.places,
                                   g.permutation, g.values, c.table, block, pitch.channel, pitch.row,
@@ -84,10 +86,12 @@ inline void gather(const Gather& g, int threads) {
                 for (int64_t j = c.columns_from; j < c.columns_to; j += shape.columns) {
                     const int64_t rows = std::min(shape.rows, to - i),
                                   columns = std::min(shape.columns, c.columns_to - j);
-                    const TileKernel kernel = kTiles.kernel[rows - 1][columns - 1];
-                    Tile t{source + ((i - i0) * stage_shape.row_step * pitch.row + j) * kLanes,
-                           stage_shape.row_step * pitch.row * kLanes, nullptr, c.step_row * row_floats,
-                           c.step_column * column_floats};
+                    const TileKernel kernel = tiles[rows - 1][columns - 1];
+                    Tile t{
+                        source + ((i - i0) * stage_shape.row_step * pitch.row + j * stage_shape.column_step) *
+                                     kLanes,
+                        stage_shape.row_step * pitch.row * kLanes, nullptr, c.step_row * row_floats,
+                        c.step_column * column_floats};
                     for (size_t block = 0; block + 1 < plan.blocks.size(); ++block) {
                         const Cell* cell = plan.cells.data() + plan.blocks[block];
                         const Cell* end = plan.cells.data() + plan.blocks[block + 1];

@@ -2,8 +2,8 @@
 
 constexpr int64_t kStageVectors = 8192;     // staged band, 512 KB: half of a 1 MB L2
 constexpr int64_t kInputTileVectors = 384;  // input tile, 24 KB: most of a 32 KB L1
-constexpr int64_t kCellWeights = 12;        // per cell; fewer would mostly load and store partial sums ...
-constexpr int64_t kInputTileLimit = 704;    // ... so the input tile may be larger when few weights are kept
+constexpr int64_t kCellWeights = 18;        // per cell; fewer would mostly load and store partial sums ...
+constexpr int64_t kInputTileLimit = 2816;   // ... so the input tile may be larger when few weights are kept
 
 struct TileShape {
     int64_t rows, columns;
@@ -42,6 +42,28 @@ inline bool reads_operand(const Gather& g) {
     return g.input.whole_vectors && s.phases == 1 && s.row_first >= -g.input.border &&
            s.row_first + s.rows(g.rows) <= g.input.height + g.input.border &&
            s.column_first >= -g.input.border && s.column_first + s.columns <= g.input.width + g.input.border;
+}
+
+// A column stride of 2 is read in place too where that is possible: neighbours lie two columns apart then,
+// instead of side by side in a phase of the copy.
+inline void read_every_second(Gather& g) {
+    if (g.stage.phases != 2) return;
+    Gather whole = g;
+    int64_t reach = 0;
+    for (Place& place : whole.classes[0].table) {
+        place.column = place.column * 2 + place.column_phase;
+        place.column_phase = 0;
+        reach = std::max<int64_t>(reach, place.column);
+    }
+    whole.stage.phases = 1;
+    whole.stage.columns = (g.output.width - 1) * 2 + reach + 1;
+    whole.stage.column_step = 2;
+    if (reads_operand(whole)) g = std::move(whole);
+}
+
+// Columns of the input that a tile of `columns` needs, of a class with so many.
+inline int64_t tile_columns(const Stage& s, int64_t columns, int64_t of) {
+    return s.columns - (of - columns) * s.column_step;
 }
 
 // Channels per block of a plan whose tile reads `tile_vectors` of each channel.

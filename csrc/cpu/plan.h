@@ -27,6 +27,7 @@ struct Stage {
     int64_t channels;
     int64_t row_first, row_step, row_span;  // operand row of staged row 0 of output row 0
     int64_t column_first, phases, columns;  // operand column of staged column 0; columns per phase
+    int64_t column_step = 1;                // columns between the inputs of two neighbours in a row of output
     int64_t row_pitch() const { return phases * columns; }  // in vectors
     int64_t rows(int64_t output_rows) const { return (output_rows - 1) * row_step + row_span; }
 };

@@ -22,15 +22,16 @@ constexpr int chains(int vectors) {
 // Without the pragmas GCC unrolls too late to keep the sums out of memory (measured: half the speed at 90 %).
 #define SPARSEFIT_UNROLL _Pragma("GCC unroll 32")
 
-template <int ROWS, int COLS>
+template <int ROWS, int COLS, int STEP>
 inline void add_entry(Vec (&sums)[ROWS * COLS], const float* base, int64_t row, const Entry& entry) {
     const Vec weight = broadcast(entry.value);
     const float* input = base + static_cast<uint64_t>(entry.offset) * kLanes;
     SPARSEFIT_UNROLL for (int i = 0; i < ROWS * COLS; ++i) sums[i] =
-        fma(weight, load(input + i / COLS * row + i % COLS * kLanes), sums[i]);
+        fma(weight, load(input + i / COLS * row + i % COLS * STEP * kLanes), sums[i]);
 }
 
-template <int ROWS, int COLS>
+// STEP: columns between the inputs of two neighbours.
+template <int ROWS, int COLS, int STEP>
 void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float bias, bool rectify) {
     constexpr int SIZE = ROWS * COLS, CHAINS = chains(SIZE);
     const float* const input = t.input;
@@ -47,12 +48,12 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
     SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i)
         sums[k][i] = broadcast(0.0f);
     if constexpr (CHAINS == 1) {
-        for (; entry < end; ++entry) add_entry<ROWS, COLS>(sums[0], input, input_row, *entry);
+        for (; entry < end; ++entry) add_entry<ROWS, COLS, STEP>(sums[0], input, input_row, *entry);
     } else {
         for (; end - entry >= CHAINS; entry += CHAINS)
             SPARSEFIT_UNROLL for (int k = 0; k < CHAINS; ++k)
-                add_entry<ROWS, COLS>(sums[k], input, input_row, entry[k]);
-        for (; entry < end; ++entry) add_entry<ROWS, COLS>(sums[0], input, input_row, *entry);
+                add_entry<ROWS, COLS, STEP>(sums[k], input, input_row, entry[k]);
+        for (; entry < end; ++entry) add_entry<ROWS, COLS, STEP>(sums[0], input, input_row, *entry);
         SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i)
             sums[0][i] = add(sums[0][i], sums[k][i]);
     }
@@ -70,24 +71,27 @@ constexpr bool fits(int rows, int columns) {
     return rows * columns <= kTileVectors && columns <= kTileColumns;
 }
 
-template <int ROWS, int COLS>
+template <int ROWS, int COLS, int STEP>
 constexpr TileKernel tile_kernel() {
     if constexpr (fits(ROWS, COLS))
-        return tile<ROWS, COLS>;
+        return tile<ROWS, COLS, STEP>;
     else
         return nullptr;
 }
 
-template <int... I>
+template <int STEP, int... I>
 constexpr void fill(TileKernel (&table)[kTileRows][kTileColumns], std::integer_sequence<int, I...>) {
-    ((table[I / kTileColumns][I % kTileColumns] = tile_kernel<I / kTileColumns + 1, I % kTileColumns + 1>()),
+    ((table[I / kTileColumns][I % kTileColumns] =
+          tile_kernel<I / kTileColumns + 1, I % kTileColumns + 1, STEP>()),
      ...);
 }
 
+template <int STEP>
 struct TileTable {
     TileKernel kernel[kTileRows][kTileColumns];
     constexpr TileTable() : kernel{} {
-        fill(kernel, std::make_integer_sequence<int, kTileRows * kTileColumns>());
+        fill<STEP>(kernel, std::make_integer_sequence<int, kTileRows * kTileColumns>());
     }
 };
-constexpr TileTable kTiles;
+constexpr TileTable<1> kTiles;
+constexpr TileTable<2> kTilesOfEverySecond;
