@@ -6,6 +6,8 @@ whole layers, with it. The first layer of a network has no gradient to its input
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 
 import torch
@@ -158,6 +160,29 @@ def train_step(module: nn.Module, operands: Operands, memory_format: torch.memor
     x = x.detach().requires_grad_(not layer.first)
     targets = [*module.parameters()] + ([] if layer.first else [x])
     return lambda: torch.autograd.grad(module(x), targets, grad)
+
+
+class Compiler:
+    """Compiles dense layers as long as there is time for it; one layer and batch takes seconds to minutes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def train_step(self, operands: Operands) -> dict[str, Candidate]:
+        """Return the compiled step by its name, or nothing if there is no time left or no compiler."""
+        if self._left <= 0:
+            return {}
+        start = time.perf_counter()
+        torch._dynamo.reset()
+        step = train_step(torch.compile(dense_layer(operands)), operands, torch.contiguous_format)
+        try:
+            step()
+        except RuntimeError as error:  # what dynamo and inductor raise, for example without a C++ compiler
+            print(f"no torch.compile from here: {str(error).splitlines()[0]}", file=sys.stderr)
+            self._left = 0
+            return {}
+        self._left -= time.perf_counter() - start
+        return {"torch.compile": step}
 
 
 def dense_layer(operands: Operands, weight: Tensor | None = None) -> nn.Conv2d | nn.Linear:

@@ -34,8 +34,24 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
             f"peak {peak:.0f} GFLOP/s, {clocks} time, torch {result['torch']}, commit {result['commit']}, "
             f"{result['date']}"
         )
+        title += f". torch.compile {_left_out(rows)}"
         found += [(title, *_means(rows, peak)), (f"Each layer, threads: {threads}", *_layers(rows, peak))]
     return found
+
+
+def _left_out(rows: list[Row]) -> str:
+    """Say for which layers and batches no compiled dense layer was among the candidates."""
+    batches: dict[str, list[int]] = {}
+    for row in rows:
+        if not row.get("compiled") and row["batch"] not in batches.setdefault(row["layer"], []):
+            batches[row["layer"]].append(row["batch"])
+    missing = {layer: sorted(found) for layer, found in batches.items() if found}
+    if not missing:
+        return "everywhere a candidate"
+    if not any(row.get("compiled") for row in rows):
+        return "left out"
+    where = "; ".join(f"{layer}: {', '.join(map(str, found))}" for layer, found in missing.items())
+    return f"left out at these layers and batches: {where}"
 
 
 def print_tables(result: dict[str, Any], console: Console) -> None:

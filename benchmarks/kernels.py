@@ -20,6 +20,7 @@ from candidates import (
     FORWARD,
     PASSES,
     Candidate,
+    Compiler,
     CoreCandidate,
     dense_layer,
     dense_passes,
@@ -52,7 +53,12 @@ def main() -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--compile", action="store_true", help="time torch.compile too; it compiles for long")
+    parser.add_argument(
+        "--compile-seconds",
+        type=float,
+        default=1200,
+        help="compile dense layers until these are spent in all, and say which are left out; 0: none",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="batch 2 and 64, sparsity 0.5 and 0.9, few rounds"
     )
@@ -71,6 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.batch_sizes, options.sparsities, options.rounds = [2, 64], [0.5, 0.9], 5
+        options.compile_seconds = 0.0
     if options.clock == "cpu" and options.threads > 1:
         parser.error("--clock cpu times one thread: leave it out, or use --threads 1")
     torch.set_num_threads(options.threads)
@@ -84,6 +91,7 @@ def main() -> None:
     cells = [(layer, batch) for layer in layers for batch in options.batch_sizes]
     done = {(row["layer"], row["batch"], row["threads"]) for row in result["rows"]}
     cells = [(layer, batch) for layer, batch in cells if (layer.name, batch, options.threads) not in done]
+    compiler = Compiler(options.compile_seconds)
     start = time.perf_counter()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(cells))
@@ -94,7 +102,7 @@ def main() -> None:
             progress.update(task, description=f"{layer.name}, batch {batch}")
             # The best reading: a noisy machine only lowers it.
             result["peak_gflops"] = max(result["peak_gflops"], _core.fma_peak(0.05))
-            result["rows"] += measure(layer, batch, options)
+            result["rows"] += measure(layer, batch, options, compiler)
             if options.json:
                 write_json(options.json, result)
             progress.advance(task)
@@ -115,7 +123,9 @@ def read_result(path: Path | None) -> dict[str, Any]:
     return result
 
 
-def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(
+    layer: Layer, batch: int, options: argparse.Namespace, compiler: Compiler
+) -> list[dict[str, Any]]:
     """Check, then time, every candidate for one layer and batch size; return a row for each sparse one."""
     operands = Operands(layer, batch, options.sparsities)
     sparse: dict[tuple[str, float], dict[str, Candidate]] = {}
@@ -126,15 +136,14 @@ def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[
             check(candidate, passes, operands, sparsity)
             sparse[kind, sparsity] = passes
     dense = {name: dense_passes(operands, form) for name, form in FORMATS.items()}
+    compiled = compiler.train_step(operands)
     rows = []
     for name in PASSES:
         if layer.first and name == BACKWARD_INPUT:
             continue
         rivals = {key: passes[name] for key, passes in dense.items()}
-        if options.compile and name == ALL:
-            torch._dynamo.reset()
-            compiled = torch.compile(dense_layer(operands))
-            rivals["torch.compile"] = train_step(compiled, operands, torch.contiguous_format)
+        if name == ALL:
+            rivals |= compiled
         ours = {key: passes[name] for key, passes in sparse.items()}
         rows += compare(layer, batch, name, rivals, ours, operands, options)
     if options.threads > 1:
@@ -143,6 +152,7 @@ def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[
             together = {("scaling", sparsity): sparse["blocked", sparsity][ALL]}
             rows += compare(layer, batch, ALL, alone, together, operands, options)
     steps = {name: train_step(dense_layer(operands), operands, form) for name, form in FORMATS.items()}
+    steps |= compiled
     for sparsity in options.sparsities:
         layers: dict[Any, Candidate] = {
             (kind, sparsity): train_step(
@@ -153,7 +163,7 @@ def measure(layer: Layer, batch: int, options: argparse.Namespace) -> list[dict[
         for name, module in sparseprop_layers(operands, sparsity).items():
             layers[name, sparsity] = train_step(module, operands, torch.contiguous_format)
         rows += compare(layer, batch, ALL, steps, layers, operands, options)
-    return rows
+    return [{**row, "compiled": bool(compiled)} for row in rows]
 
 
 def compare(
