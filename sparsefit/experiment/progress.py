@@ -37,9 +37,9 @@ class Report:
         """See `sweep.Report`."""
         self.schedule = schedule
 
-    def ended(self, spec: TrialSpec, run: TrialEnd) -> None:
+    def ended(self, spec: TrialSpec, run: TrialEnd, seconds: float) -> None:
         """See `sweep.Report`."""
-        self._seconds.setdefault(spec.study, []).append(run.seconds)
+        self._seconds.setdefault(spec.study, []).append(seconds)
         self.show()
 
     def failed(self, spec: TrialSpec, reason: str, last: bool) -> None:

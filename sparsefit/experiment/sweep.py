@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -35,8 +36,8 @@ class Report(Protocol):
     def begin(self, schedule: Schedule) -> None:
         """Is called once, with what the store holds already."""
 
-    def ended(self, spec: TrialSpec, run: TrialEnd) -> None:
-        """Is called after a trial was committed."""
+    def ended(self, spec: TrialSpec, run: TrialEnd, seconds: float) -> None:
+        """Is called after a trial was committed, with the seconds since it was handed to the engine."""
 
     def failed(self, spec: TrialSpec, reason: str, last: bool) -> None:
         """Is called when a worker died; `last` says that the trial is left out for now."""
@@ -88,18 +89,22 @@ def run(
     report.begin(schedule)
     crashes: Counter[TrialSpec] = Counter()
     again: deque[TrialSpec] = deque()
+    started: dict[TrialSpec, float] = {}
     left_out = []
 
     def specs() -> Iterator[TrialSpec | None]:
         while not schedule.is_finished:
-            yield again.popleft() if again else schedule.next()
+            spec = again.popleft() if again else schedule.next()
+            if spec is not None:
+                started[spec] = time.monotonic()
+            yield spec
 
     with contextlib.closing(engine.map(function, specs())) as results:
         for spec, result in results:
             if not isinstance(result, Failure):
                 store.add(spec, result)
                 schedule.states[spec.study].end(spec.trial, result.end)
-                report.ended(spec, result)
+                report.ended(spec, result, time.monotonic() - started.pop(spec))
                 continue
             if not result.crashed:
                 raise TrialError(f"{spec}: {result.reason}")

@@ -52,7 +52,7 @@ class PrintingReport:
     def begin(self, schedule):
         pass
 
-    def ended(self, spec, run):
+    def ended(self, spec, run, seconds):
         print("done", spec.study.sparsity, spec.study.batch_size, spec.trial, flush=True)
 
     def failed(self, spec, reason, last):
