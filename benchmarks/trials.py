@@ -82,7 +82,7 @@ def check(candidates: dict[str, tuple[Network, Optimizer]], dataset: DataSet) ->
     """Refuse to time networks that do not train alike."""
     losses = {}
     for name, candidate in candidates.items():
-        losses[name] = [step(candidate, dataset, torch.arange(48) + 48 * k) for k in range(3)]
+        losses[name] = [step(candidate, dataset, torch.arange(48) + 48 * k) for k in range(3)]  # 144 images
     for name, found in losses.items():
         if not torch.allclose(torch.tensor(found), torch.tensor(losses["nchw"]), rtol=1e-4):
             raise SystemExit(f"{name} and torch disagree: {losses}")
@@ -128,7 +128,7 @@ def main(models: str, batches: str, seconds: float, memory: bool, json_file: str
     click.echo("| model | sparsity | B | dense samples/s | sparsefit samples/s | ratio | spread |")
     click.echo("|---|---|---|---|---|---|---|")
     for name in models.split(","):
-        dataset = random_images(MODELS[name], max(map(int, batches.split(","))))
+        dataset = random_images(MODELS[name], max(144, *map(int, batches.split(","))))
         for sparsity in SPARSITIES:
             candidates = networks(name, sparsity, dataset)
             check(candidates, dataset)
