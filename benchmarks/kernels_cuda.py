@@ -22,6 +22,7 @@ from torch import Tensor
 from sparsefit import _core
 from sparsefit.conv import backend, from_blocked, to_blocked
 from sparsefit.conv.blocked import Blocked
+from sparsefit.conv.call import Call
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.packed import pattern
 
@@ -110,18 +111,19 @@ def checked_passes(operands: Operands, sparsity: float, device: str) -> dict[str
         *layer.weight_shape, layer.stride, layer.stride, *(layer.pad_before, layer.pad_after) * 2
     )
     values, bias = operands.weight[mask].to(device), operands.bias.to(device)
-    places = pattern(mask, 1).to(device)
+    positions = mask.flatten().nonzero().flatten().to(device)
+    call = Call(positions, pattern(mask, 1).to(device), geometry, batch, "sparse")
     x, grad = to_blocked(operands.input.to(device)).data, to_blocked(operands.grad_output.to(device)).data
-    size, nnz = (layer.height, layer.width), values.shape[0]
+    call.size(x.shape)
 
     def forward() -> Tensor:
-        return backend.forward(x, values, bias, places, geometry, batch)
+        return backend.forward(call, x, values, bias)
 
     def backward_input() -> Tensor:
-        return backend.backward_input(grad, values, places, geometry, size, batch)
+        return backend.backward_input(call, grad, values)
 
     def backward_weight() -> tuple[Tensor, Tensor]:
-        return backend.backward_weight(x, grad, places, nnz, True, geometry, batch)
+        return backend.backward_weight(call, x, grad, True)
 
     def everything() -> None:
         forward()
