@@ -105,7 +105,7 @@ def _laid_like(call: Call, operand: Tensor, result: Tensor) -> Tensor:
 
 
 def _check_values(call: Call, values: Tensor) -> None:
-    if values.shape != call.positions.shape:
+    if values.dim() != 1 or values.numel() != call.positions.numel():
         raise InputError(
             f"values must have the shape {shape_text(call.positions.shape)} that the mask gives, "
             f"got {shape_text(values.shape)}"
@@ -120,7 +120,8 @@ def _check_gradient(grad_output: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _check_numbers(name: str, tensor: Tensor, like: Tensor) -> None:
-    if tensor.dtype != like.dtype or tensor.device != like.device:
+    on_cpu = tensor.is_cpu and like.is_cpu  # asked first: a device is an object made at each question
+    if tensor.dtype != like.dtype or (not on_cpu and tensor.device != like.device):
         raise InputError(
             f"{name} is {tensor.dtype} on {tensor.device}, the layer is {like.dtype} on {like.device}: "
             "move one to the other with .to()"
