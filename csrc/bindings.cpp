@@ -51,17 +51,26 @@ py::array_t<int32_t> pack_mask(py::array_t<bool, py::array::c_style | py::array:
 }
 
 void forward(const Conv& conv, const Operand& input, Address values, Address bias, Address pattern,
-             const Operand& output, int threads, bool relu) {
+             const Operand& output, int threads, bool relu, const Finish* finish) {
     const Pattern p(at<int32_t>(pattern));
-    kernels().forward(conv, input, at<float>(values), at<float>(bias), p, output, relu, threads);
-    mend_forward(conv, input, at<float>(values), at<float>(bias), p, output, relu);
+    // What is mended are the sums: they are finished afterwards then.
+    const bool apart = finish && !all_finite(at<float>(values), p.nnz), rectify = relu && !apart;
+    kernels().forward(conv, input, at<float>(values), at<float>(bias), p, output, rectify,
+                      apart ? nullptr : finish, threads);
+    mend_forward(conv, input, at<float>(values), at<float>(bias), p, output, rectify);
+    if (apart)
+        kernels().finish(view(output, conv.n, conv.c_out, conv.h_out, conv.w_out), *finish, relu, threads);
 }
 
 void backward_input(const Conv& conv, const Operand& grad_output, Address values, Address pattern,
-                    const Operand& grad_input, int threads) {
+                    const Operand& grad_input, int threads, const Finish* finish) {
     const Pattern p(at<int32_t>(pattern));
-    kernels().backward_input(conv, grad_output, at<float>(values), p, grad_input, threads);
+    const bool apart = finish && !all_finite(at<float>(values), p.nnz);
+    kernels().backward_input(conv, grad_output, at<float>(values), p, grad_input, apart ? nullptr : finish,
+                             threads);
     mend_backward_input(conv, grad_output, at<float>(values), p, grad_input);
+    if (apart)
+        kernels().finish(view(grad_input, conv.n, conv.c_in, conv.h_in, conv.w_in), *finish, false, threads);
 }
 
 void backward_weight(const Conv& conv, const Operand& input, const Operand& grad_output, Address pattern,
@@ -83,6 +92,11 @@ PYBIND11_MODULE(_core, m) {
     py::class_<Operand>(m, "Operand")
         .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0,
              "border"_a = 0);
+    py::class_<Finish>(m, "Finish")
+        .def(py::init([](Address before, int64_t before_channels, Address gate, Address after) {
+                 return Finish{at<float>(before), before_channels, at<float>(gate), at<float>(after)};
+             }),
+             py::kw_only(), "before"_a = 0, "before_channels"_a = 0, "gate"_a = 0, "after"_a = 0);
     m.def("isas", &isas);
     m.def("isa", &isa);
     m.def(
@@ -90,9 +104,9 @@ PYBIND11_MODULE(_core, m) {
         Unlocked());
     m.def("pack", &pack_mask, "mask"_a, "groups"_a);
     m.def("forward", &forward, "conv"_a, "input"_a, "values"_a, "bias"_a, "pattern"_a, "output"_a,
-          "threads"_a, "relu"_a = false, Unlocked());
+          "threads"_a, "relu"_a = false, "finish"_a = py::none(), Unlocked());
     m.def("backward_input", &backward_input, "conv"_a, "grad_output"_a, "values"_a, "pattern"_a,
-          "grad_input"_a, "threads"_a, Unlocked());
+          "grad_input"_a, "threads"_a, "finish"_a = py::none(), Unlocked());
     m.def("backward_weight", &backward_weight, "conv"_a, "input"_a, "grad_output"_a, "pattern"_a,
           "grad_values"_a, "grad_bias"_a, "threads"_a, Unlocked());
     bind_blocked(m);

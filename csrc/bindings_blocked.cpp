@@ -46,11 +46,11 @@ void bind_blocked(py::module_& m) {
              py::kw_only(), "n"_a, "channels"_a, "height"_a, "width"_a, "lanes"_a, "border"_a = 0);
     py::class_<Pool>(m, "Pool").def(
         py::init([](int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w, int64_t pad_top,
-                    int64_t pad_left, int64_t h_out, int64_t w_out) {
-            return Pool{kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, h_out, w_out};
+                    int64_t pad_left, int64_t h_out, int64_t w_out, int64_t border) {
+            return Pool{kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, h_out, w_out, border};
         }),
         py::kw_only(), "kernel_h"_a, "kernel_w"_a, "stride_h"_a, "stride_w"_a, "pad_top"_a = 0,
-        "pad_left"_a = 0, "h_out"_a, "w_out"_a);
+        "pad_left"_a = 0, "h_out"_a, "w_out"_a, "border"_a = 0);
     using K = BlockedKernels;
     bind(m, "to_blocked", &K::to_blocked, "shape", "input", "output", "threads");
     bind(m, "from_blocked", &K::from_blocked, "shape", "input", "output", "threads");

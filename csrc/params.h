@@ -27,6 +27,15 @@ struct Operand {
     int64_t border = 0;
 };
 
+// What is done to the numbers of a pass before they are stored: v = gate(v + before) + after, where gate
+// leaves 0 of what has no positive number beside it. All have the layout of the output; `before` may have
+// fewer channels, and adds nothing to the others. Null: left out.
+struct Finish {
+    const float* before;
+    int64_t before_channels;
+    const float *gate, *after;
+};
+
 // An operand as the kernels see it: lane i of block b is image kLanes * b + i.
 struct View {
     float* data;
@@ -39,6 +48,8 @@ struct View {
     float* at(int64_t b, int64_t c, int64_t y, int64_t x) const {
         return data + b * block + c * channel + y * row + x * column;
     }
+    // The pixel (0, 0) of another tensor of this layout.
+    const float* beside(const float* tensor) const { return tensor + border * (row + column); }
     // Lanes of block b that hold an image.
     int lanes(int64_t b) const {
         const int64_t rest = n - kLanes * b;

@@ -50,6 +50,18 @@ class Operand:
         self, pointer: int, *, strides: Sequence[int] | None = None, lanes: int = 0, border: int = 0
     ) -> None: ...
 
+class Finish:
+    """What is done to the numbers of a pass before they are stored: ``v = gate(v + before) + after``.
+
+    ``gate`` leaves 0 of what has no positive number beside it: the gradient of a ReLU, given its output.
+    All are addresses of tensors in the layout of the output, which is blocked; ``before`` has
+    ``before_channels`` channels and adds nothing to the others. 0: left out.
+    """
+
+    def __init__(
+        self, *, before: int = 0, before_channels: int = 0, gate: int = 0, after: int = 0
+    ) -> None: ...
+
 def isas() -> list[str]:
     """Instruction sets that this build and this CPU both have, best first; the last is always "portable"."""
 
@@ -80,14 +92,21 @@ def forward(
     output: Operand,
     threads: int,
     relu: bool = False,
+    finish: Finish | None = None,
 ) -> None:
     """Output = convolution of the input with the kept weights, plus the bias; every element is written.
 
-    ``relu`` replaces negative outputs by 0 (NaN stays NaN).
+    ``relu`` replaces negative outputs by 0 (NaN stays NaN), after what ``finish`` does.
     """
 
 def backward_input(
-    conv: Conv, grad_output: Operand, values: int, pattern: int, grad_input: Operand, threads: int
+    conv: Conv,
+    grad_output: Operand,
+    values: int,
+    pattern: int,
+    grad_input: Operand,
+    threads: int,
+    finish: Finish | None = None,
 ) -> None:
     """Gradient to the input; every element is written."""
 
@@ -113,7 +132,10 @@ class Blocked:
     ) -> None: ...
 
 class Pool:
-    """Windows of a pooling, at most 256 pixels each; pixels outside the image are left out of a maximum."""
+    """Windows of a pooling, at most 256 pixels each; pixels outside the image are left out of a maximum.
+
+    ``border`` is that of the output.
+    """
 
     def __init__(
         self,
@@ -126,6 +148,7 @@ class Pool:
         pad_left: int = 0,
         h_out: int,
         w_out: int,
+        border: int = 0,
     ) -> None: ...
 
 def to_blocked(shape: Blocked, input: Operand, output: int, threads: int) -> None:

@@ -50,6 +50,12 @@ inline Vec relu(const Vec& a) {
     const __m256 zero = _mm256_setzero_ps();
     return {_mm256_max_ps(zero, a.low), _mm256_max_ps(zero, a.high)};
 }
+// 0 where g <= 0, else v.
+inline Vec gate(const Vec& g, const Vec& v) {
+    const __m256 zero = _mm256_setzero_ps();
+    return {_mm256_and_ps(_mm256_cmp_ps(g.low, zero, _CMP_NLE_UQ), v.low),
+            _mm256_and_ps(_mm256_cmp_ps(g.high, zero, _CMP_NLE_UQ), v.high)};
+}
 inline float sum(const Vec& a) {
     const __m256 eight = _mm256_add_ps(a.low, a.high);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

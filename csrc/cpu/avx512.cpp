@@ -44,6 +44,10 @@ inline Vec add(const Vec& a, const Vec& b) { return {_mm512_add_ps(a.all, b.all)
 inline Vec fma(const Vec& a, const Vec& b, const Vec& c) { return {_mm512_fmadd_ps(a.all, b.all, c.all)}; }
 // max(x, 0) that keeps NaN: the second operand wins when one is NaN.
 inline Vec relu(const Vec& a) { return {_mm512_max_ps(_mm512_setzero_ps(), a.all)}; }
+// 0 where g <= 0, else v.
+inline Vec gate(const Vec& g, const Vec& v) {
+    return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(g.all, _mm512_setzero_ps(), _CMP_NLE_UQ), v.all)};
+}
 inline float sum(const Vec& a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.all), _mm512_extractf32x8_ps(a.all, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

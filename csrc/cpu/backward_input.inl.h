@@ -5,6 +5,9 @@
 
 void KERNEL(sparse_conv2d_backward_input_over_batch)(const Conv& conv, const Operand& grad_output,
                                                      const float* values, const Pattern& pattern,
-                                                     const Operand& grad_input, int threads) {
-    gather(backward_input_gather(conv, grad_output, values, pattern, grad_input), threads);
+                                                     const Operand& grad_input, const Finish* finish,
+                                                     int threads) {
+    Gather g = backward_input_gather(conv, grad_output, values, pattern, grad_input);
+    g.finish = finish;
+    gather(g, threads);
 }

@@ -1,6 +1,6 @@
 // Operations on blocked tensors (ceil(n / lanes), channels, height, width, lanes): sizes, and a row of
 // kernels. Lanes past n hold zeros on input, and are written as zeros. A border of zeros around each image
-// may be part of the tensor; the outputs of poolings have none.
+// may be part of the tensor.
 #pragma once
 #include <cstdint>
 #include "params.h"
@@ -31,6 +31,11 @@ struct Blocked {
 // Windows of at most 256 pixels; what lies outside the image is no candidate for a maximum.
 struct Pool {
     int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, h_out, w_out;
+    int64_t border = 0;  // of the output
+
+    int64_t pitch() const { return w_out + 2 * border; }
+    int64_t plane() const { return (h_out + 2 * border) * pitch(); }  // pixels of one channel of one block
+    int64_t at(int64_t y, int64_t x) const { return (y + border) * pitch() + x + border; }
 
     bool overlaps() const { return stride_h < kernel_h || stride_w < kernel_w; }
 };

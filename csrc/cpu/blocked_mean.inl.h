@@ -3,21 +3,22 @@
 void KERNEL(blocked_average_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
                                   int threads) {
     const float share = 1.0f / static_cast<float>(pool.kernel_h * pool.kernel_w);
-    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    const int64_t plane_out = pool.plane() * shape.lanes;
     with_lanes(shape.lanes, [&](auto lanes) {
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             const float* in = input + index * shape.plane() + shape.origin();
             float* out = output + index * plane_out;
             for (int64_t y = 0; y < pool.h_out; ++y)
-                for (int64_t x = 0; x < pool.w_out; ++x, out += lanes) {
+                for (int64_t x = 0; x < pool.w_out; ++x) {
                     const Window w(shape, pool, y, x);
+                    float* const mean = out + pool.at(y, x) * lanes;
                     for (int lane = 0; lane < lanes; lane += V::kCount) {
                         typename V::Float total{};
                         for (int64_t i = w.top; i < w.bottom; ++i)
                             for (int64_t j = w.left; j < w.right; ++j)
                                 total += V::load(in + (w.first + i * shape.pitch() + j) * lanes + lane);
-                        V::store(out + lane, total * share);
+                        V::store(mean + lane, total * share);
                     }
                 }
         });
@@ -27,7 +28,7 @@ void KERNEL(blocked_average_pool)(const Blocked& shape, const Pool& pool, const 
 void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,
                                            float* grad_input, int threads) {
     const float share = 1.0f / static_cast<float>(pool.kernel_h * pool.kernel_w);
-    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    const int64_t plane_out = pool.plane() * shape.lanes;
     with_lanes(shape.lanes, [&](auto lanes) {
         using V = Lanes<lanes>;
         parallel_for(shape.planes(), threads, [&](int64_t index) {
@@ -35,10 +36,11 @@ void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& poo
             float* grad_in = grad_input + index * shape.plane() + shape.origin();
             std::fill(grad_in - shape.origin(), grad_in - shape.origin() + shape.plane(), 0.0f);
             for (int64_t y = 0; y < pool.h_out; ++y)
-                for (int64_t x = 0; x < pool.w_out; ++x, grad_out += lanes) {
+                for (int64_t x = 0; x < pool.w_out; ++x) {
                     const Window w(shape, pool, y, x);
+                    const float* const g_out = grad_out + pool.at(y, x) * lanes;
                     for (int lane = 0; lane < lanes; lane += V::kCount) {
-                        const typename V::Float g = V::load(grad_out + lane) * share;
+                        const typename V::Float g = V::load(g_out + lane) * share;
                         for (int64_t i = w.top; i < w.bottom; ++i)
                             for (int64_t j = w.left; j < w.right; ++j) {
                                 float* target = grad_in + (w.first + i * shape.pitch() + j) * lanes + lane;

@@ -26,7 +26,7 @@ void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, flo
     for (int64_t y = 0; y < pool.h_out; ++y)
         for (int64_t x = 0; x < pool.w_out; ++x) {
             const Window w(shape, pool, y, x);
-            const int64_t at = (y * pool.w_out + x) * LANES;
+            const int64_t at = pool.at(y, x) * LANES;
             for (int lane = 0; lane < LANES; lane += V::kCount) {
                 typename V::Float best = lowest;
                 typename V::Int place =
@@ -51,14 +51,14 @@ void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, flo
 template <bool RECTIFY>
 void max_pool(const Blocked& shape, const Pool& pool, const float* input, const float* bias, float* output,
               uint8_t* places, int threads) {
-    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    const int64_t plane_out = pool.plane() * shape.lanes;
     with_lanes(shape.lanes, [&](auto lanes) {
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             float* out = output + index * plane_out;
             max_pool_plane<lanes, RECTIFY>(shape, pool, input + index * shape.plane() + shape.origin(),
                                            bias ? bias[index % shape.channels] : 0.0f, out,
                                            places ? places + index * plane_out : nullptr);
-            if (bias) clear_lanes(out, pool.h_out * pool.w_out, lanes, shape.images(index / shape.channels));
+            if (bias) clear_lanes(out, pool.plane(), lanes, shape.images(index / shape.channels));
         });
     });
 }
@@ -90,7 +90,7 @@ double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const flo
     for (int64_t y = 0; y < pool.h_out; ++y) {
         for (int64_t x = 0; x < pool.w_out; ++x) {
             const Window w(shape, pool, y, x);
-            const int64_t at = (y * pool.w_out + x) * LANES;
+            const int64_t at = pool.at(y, x) * LANES;
             for (int lane = 0; lane < LANES; lane += V::kCount) {
                 typename V::Float g = V::load(grad_out + at + lane);
                 if (RECTIFY) {
@@ -121,7 +121,7 @@ double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const flo
 template <bool RECTIFY>
 void max_pool_backward(const Blocked& shape, const Pool& pool, const float* output, const float* grad_output,
                        const uint8_t* places, float* grad_input, float* grad_bias, int threads) {
-    const int64_t plane_out = pool.h_out * pool.w_out * shape.lanes;
+    const int64_t plane_out = pool.plane() * shape.lanes;
     with_lanes(shape.lanes, [&](auto lanes) {
         // A channel is one task: its sum has one order, whatever the number of threads.
         parallel_for(shape.channels, threads, [&](int64_t c) {

@@ -9,28 +9,40 @@ inline bool is_linear(const Conv& c) {
 
 void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const float* values,
                                    const float* bias, const Pattern& pattern, const Operand& output,
-                                   bool relu, int threads) {
-    if (!small_batch(conv)) {
-        const auto kernel = is_linear(conv) ? KERNEL(sparse_linear_forward_over_batch)
-                                            : KERNEL(sparse_conv2d_forward_over_batch);
-        return kernel(conv, input, values, bias, pattern, output, relu, threads);
-    }
-    const Gather g = forward_gather(conv, input, values, bias, pattern, output, relu);
-    is_linear(conv) ? KERNEL(sparse_linear_forward_over_rows)(g, threads) : gather_over_pixels(g, threads);
+                                   bool relu, const Finish* finish, int threads) {
+    if (!small_batch(conv) && !is_linear(conv))
+        return KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, relu,
+                                                        finish, threads);
+    const bool rectify = relu && !finish;
+    if (small_batch(conv)) {
+        const Gather g = forward_gather(conv, input, values, bias, pattern, output, rectify);
+        is_linear(conv) ? KERNEL(sparse_linear_forward_over_rows)(g, threads)
+                        : gather_over_pixels(g, threads);
+    } else
+        KERNEL(sparse_linear_forward_over_batch)(conv, input, values, bias, pattern, output, rectify,
+                                                 threads);
+    if (finish)
+        KERNEL(finish)(view(output, conv.n, conv.c_out, conv.h_out, conv.w_out), *finish, relu, threads);
 }
 
 void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_output, const float* values,
-                                          const Pattern& pattern, const Operand& grad_input, int threads) {
-    if (!small_batch(conv)) {
+                                          const Pattern& pattern, const Operand& grad_input,
+                                          const Finish* finish, int threads) {
+    const bool rows = input_row_kernel(conv, grad_output, grad_input);
+    if (!small_batch(conv) && !is_linear(conv) && !rows)
+        return KERNEL(sparse_conv2d_backward_input_over_batch)(conv, grad_output, values, pattern, grad_input,
+                                                               finish, threads);
+    if (small_batch(conv)) {
+        const Gather g = backward_input_gather(conv, grad_output, values, pattern, grad_input);
+        is_linear(conv) ? KERNEL(sparse_linear_backward_input_over_rows)(g, pattern, threads)
+                        : gather_over_pixels(g, threads);
+    } else {
         const auto kernel = is_linear(conv) ? KERNEL(sparse_linear_backward_input_over_batch)
-                            : input_row_kernel(conv, grad_output, grad_input)
-                                ? KERNEL(sparse_conv2d_backward_input_over_rows)
-                                : KERNEL(sparse_conv2d_backward_input_over_batch);
-        return kernel(conv, grad_output, values, pattern, grad_input, threads);
+                                            : KERNEL(sparse_conv2d_backward_input_over_rows);
+        kernel(conv, grad_output, values, pattern, grad_input, threads);
     }
-    const Gather g = backward_input_gather(conv, grad_output, values, pattern, grad_input);
-    is_linear(conv) ? KERNEL(sparse_linear_backward_input_over_rows)(g, pattern, threads)
-                    : gather_over_pixels(g, threads);
+    if (finish)
+        KERNEL(finish)(view(grad_input, conv.n, conv.c_in, conv.h_in, conv.w_in), *finish, false, threads);
 }
 
 void KERNEL(sparse_conv2d_backward_weight)(const Conv& conv, const Operand& input, const Operand& grad_output,

@@ -7,14 +7,17 @@
 
 namespace sparsefit {
 
-// output = convolution(input, values) + bias (0: none); every element is written.
+// output = convolution(input, values) + bias (0: none), finished unless `finish` is null, then rectified;
+// every element is written.
 using Forward = void (*)(const Conv&, const Operand& input, const float* values, const float* bias,
-                         const Pattern&, const Operand& output, bool relu, int threads);
+                         const Pattern&, const Operand& output, bool relu, const Finish* finish, int threads);
 using BackwardInput = void (*)(const Conv&, const Operand& grad_output, const float* values, const Pattern&,
-                               const Operand& grad_input, int threads);
+                               const Operand& grad_input, const Finish* finish, int threads);
 // grad_bias may be null.
 using BackwardWeight = void (*)(const Conv&, const Operand& input, const Operand& grad_output, const Pattern&,
                                 float* grad_values, float* grad_bias, int threads);
+// Finishes and rectifies an output that holds the sums alone; it is blocked.
+using FinishPass = void (*)(const View& output, const Finish&, bool relu, int threads);
 // GFLOP/s of fused multiply-adds on registers alone, on one thread, over about this many seconds.
 using FmaPeak = double (*)(double seconds);
 
@@ -23,6 +26,7 @@ struct Kernels {
     Forward forward;
     BackwardInput backward_input;
     BackwardWeight backward_weight;
+    FinishPass finish;
     FmaPeak fma_peak;
     BlockedKernels blocked;
 };

@@ -26,6 +26,7 @@ struct Gather {
     const int32_t *starts, *places, *permutation;
     const float *values, *bias;
     bool relu;
+    const Finish* finish;  // null: nothing but the sums; else the output is made of whole vectors
 };
 
 Gather forward_gather(const Conv&, const Operand& input, const float* values, const float* bias,

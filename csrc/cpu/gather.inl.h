@@ -102,8 +102,14 @@ inline void gather(const Gather& g, int threads) {
                             t.output = output_at(cell->row, c.first_row + i * c.step_row,
                                                  c.first_column + j * c.step_column);
                             const Entry* entry = plan.entries.data() + cell->entry;
+                            FinishAt finish;
+                            const bool finishes = g.finish && cell->closes;
+                            if (finishes)
+                                finish = finish_at(*g.finish, out, b, cell->row, c.first_row + i * c.step_row,
+                                                   c.first_column + j * c.step_column);
                             kernel(t, entry, entry + cell->count, cell->opens,
-                                   cell->opens && g.bias ? g.bias[cell->row] : 0.0f, cell->closes && g.relu);
+                                   cell->opens && g.bias ? g.bias[cell->row] : 0.0f, cell->closes && g.relu,
+                                   finishes ? &finish : nullptr);
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 // Every kernel of one instruction set: included inside its namespace and target region, after Vec.
 #include "cpu/stage.inl.h"
+#include "cpu/finish.inl.h"
 #include "cpu/tile.inl.h"
 #include "cpu/partition.inl.h"
 #include "cpu/linear_over_batch.inl.h"
@@ -24,5 +25,6 @@ const Kernels KERNEL(kernels) = {SPARSEFIT_ISA,
                                  KERNEL(sparse_conv2d_forward),
                                  KERNEL(sparse_conv2d_backward_input),
                                  KERNEL(sparse_conv2d_backward_weight),
+                                 KERNEL(finish),
                                  fma_peak,
                                  kBlockedKernels};

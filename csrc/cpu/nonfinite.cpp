@@ -17,12 +17,6 @@ bool is_finite(float x) {
     return (bits & 0x7f800000u) != 0x7f800000u;
 }
 
-bool all_finite(const float* x, int64_t count) {
-    bool finite = true;  // no early exit: a loop that the compiler can make vectors of
-    for (int64_t i = 0; i < count; ++i) finite &= is_finite(x[i]);
-    return finite;
-}
-
 float* element(const View& v, int64_t image, int64_t c, int64_t y, int64_t x) {
     return v.at(image / kLanes, c, y, x) + image % kLanes * v.lane;
 }
@@ -91,6 +85,12 @@ void mend(const Rows& r, const float* values, const float* bias, bool relu, cons
 }
 
 }  // namespace
+
+bool all_finite(const float* x, int64_t count) {
+    bool finite = true;  // no early exit: a loop that the compiler can make vectors of
+    for (int64_t i = 0; i < count; ++i) finite &= is_finite(x[i]);
+    return finite;
+}
 
 void mend_forward(const Conv& c, const Operand& input, const float* values, const float* bias,
                   const Pattern& p, const Operand& output, bool relu) {

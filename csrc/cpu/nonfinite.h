@@ -5,6 +5,8 @@
 
 namespace sparsefit {
 
+bool all_finite(const float* x, int64_t count);
+
 // Each is called after the kernel of its pass and writes again what staged
 // zeros may have spoilt.
 void mend_forward(const Conv&, const Operand& input, const float* values, const float* bias, const Pattern&,

@@ -49,6 +49,12 @@ inline Vec relu(const Vec& a) {
     for (int i = 0; i < 4; ++i) v.part[i] = (Quad)(~(QuadMask)(a.part[i] < 0) & (QuadMask)a.part[i]);
     return v;
 }
+// 0 where g <= 0, else v.
+inline Vec gate(const Vec& g, const Vec& v) {
+    Vec w;
+    for (int i = 0; i < 4; ++i) w.part[i] = (Quad)(~(QuadMask)(g.part[i] <= 0) & (QuadMask)v.part[i]);
+    return w;
+}
 inline float sum(const Vec& a) {
     const Quad q = (a.part[0] + a.part[1]) + (a.part[2] + a.part[3]);
     return (q[0] + q[1]) + (q[2] + q[3]);

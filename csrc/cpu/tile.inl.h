@@ -19,9 +19,6 @@ constexpr int chains(int vectors) {
     return vectors >= 6 || vectors * 2 > kTileVectors ? 1 : vectors >= 3 ? 2 : 3;
 }
 
-// Without the pragmas GCC unrolls too late to keep the sums out of memory (measured: half the speed at 90 %).
-#define SPARSEFIT_UNROLL _Pragma("GCC unroll 32")
-
 template <int ROWS, int COLS, int STEP>
 inline void add_entry(Vec (&sums)[ROWS * COLS], const float* base, int64_t row, const Entry& entry) {
     const Vec weight = broadcast(entry.value);
@@ -32,7 +29,8 @@ inline void add_entry(Vec (&sums)[ROWS * COLS], const float* base, int64_t row, 
 
 // STEP: columns between the inputs of two neighbours.
 template <int ROWS, int COLS, int STEP>
-void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float bias, bool rectify) {
+void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float bias, bool rectify,
+          const FinishAt* finish) {
     constexpr int SIZE = ROWS * COLS, CHAINS = chains(SIZE);
     const float* const input = t.input;
     const int64_t input_row = t.input_row, row = t.row, column = t.column;
@@ -57,6 +55,8 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
         SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i)
             sums[0][i] = add(sums[0][i], sums[k][i]);
     }
+    if (finish)
+        finish_sums<SIZE>(sums[0], *finish, [&](int i) { return i / COLS * row + i % COLS * column; });
     if (rectify) {
         SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[0][i] = relu(sums[0][i]);
     }
@@ -64,7 +64,8 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
         store(output + i / COLS * row + i % COLS * column, sums[0][i]);
 }
 
-using TileKernel = void (*)(const Tile&, const Entry*, const Entry*, bool opens, float bias, bool rectify);
+using TileKernel = void (*)(const Tile&, const Entry*, const Entry*, bool opens, float bias, bool rectify,
+                            const FinishAt* finish);
 
 constexpr int kTileRows = 4, kTileColumns = 16;
 constexpr bool fits(int rows, int columns) {

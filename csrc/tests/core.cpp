@@ -144,8 +144,8 @@ void test_passes(const Kernels& k, unsigned seed) {
     for (int threads : {1, 2, 3}) {
         Tensor y(c.n, c.c_out, c.h_out, c.w_out, lanes), dx(c.n, c.c_in, c.h_in, c.w_in, lanes);
         Floats dw(p.nnz, NAN), db(c.c_out, NAN);
-        k.forward(c, in.operand(), values.data(), bias.data(), p, y.operand(), false, threads);
-        k.backward_input(c, grad.operand(), values.data(), p, dx.operand(), threads);
+        k.forward(c, in.operand(), values.data(), bias.data(), p, y.operand(), false, nullptr, threads);
+        k.backward_input(c, grad.operand(), values.data(), p, dx.operand(), nullptr, threads);
         k.backward_weight(c, in.operand(), grad.operand(), p, dw.data(), db.data(), threads);
         for (int64_t i = 0; i < c.n; ++i) {
             for (int64_t o = 0; o < c.c_out; ++o)

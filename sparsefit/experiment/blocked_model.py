@@ -84,7 +84,7 @@ class BlockedNetwork:
                 images.shape[1:],
                 self._memory,
                 self._gradients,
-                border=0 if simple else 1,  # its convolutions follow poolings, which write no border
+                border=0 if simple else 1,
                 training=training,
             )
             plan.finish(chain(plan, self.module))
@@ -108,17 +108,19 @@ def chain_simple_cnn(plan: Plan, module: nn.Module) -> Value:
 def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
     """Append the layers of `ResNet8`."""
     x = plan.conv(plan.input, module.get_submodule("conv1"), first=True)
+    active = plan.relu(x)
     for number in (1, 2, 3):
         block = module.get_submodule(f"block{number}")
         assert isinstance(block, Block)
+        channels, height, width = active.size
         if block.shortcut is None:
-            active = plan.relu(x, keep=True)
-            y = plan.conv(plan.conv(active, block.conv1, relu=True), block.conv2)
-            # Gradients flow back in reverse: into `active`, from there into x, then past it.
-            plan.add_shortcut(y, x, active)
+            y = plan.value(channels, height, width)
+            hidden = plan.conv(active, block.conv1, relu=True, grad_after=y.grad)
+            shortcut = x
         else:
-            active = plan.relu(x)
-            y = plan.conv(plan.conv(active, block.conv1, relu=True, stride_2=True), block.conv2)
-            plan.add_pooled_shortcut(y, active)
-        x = y
-    return plan.conv(plan.global_mean(plan.relu(x)), module.get_submodule("fc"))
+            y, spread = plan.value(2 * channels, height // 2, width // 2), plan.value(channels, height, width)
+            hidden = plan.conv(active, block.conv1, relu=True, stride_2=True, grad_before=spread.grad)
+            shortcut = plan.mean_pool(active, spread, y)
+        # Only a block with the identity needs its input without the ReLU, and none follows another.
+        active = plan.conv(hidden, block.conv2, relu=True, output=y, add=shortcut)
+    return plan.conv(plan.global_mean(active), module.get_submodule("fc"))

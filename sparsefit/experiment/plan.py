@@ -26,11 +26,13 @@ class Value(NamedTuple):
     """A blocked activation ``(blocks, C, H, W, lanes)`` and its gradient (unused unless training).
 
     H and W include a border of zeros around each image, where a convolution that pads finds them in place.
+    Data that is `rectified` is the output of a ReLU; the gradient is that of its input then.
     """
 
     data: Tensor
     grad: Tensor
     border: int
+    rectified: bool = False
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -96,10 +98,10 @@ class Plan:
         self._backward: list[list[Call]] = []
         self.input = self.value(*input_shape)
 
-    def value(self, channels: int, height: int, width: int, *, bare: bool = False) -> Value:
-        """Return a new activation, without a border if it is `bare` or one pixel."""
+    def value(self, channels: int, height: int, width: int) -> Value:
+        """Return a new activation, with a border unless it is one pixel."""
         self._n_values += 1
-        border = 0 if bare or height * width == 1 else self._border
+        border = 0 if height * width == 1 else self._border
         sides = height + 2 * border, width + 2 * border
         shape = (-(-self.n // self.lanes), channels, *sides, self.lanes)
         data = self._take("data", shape)
@@ -122,8 +124,12 @@ class Plan:
         relu: bool = False,
         first: bool = False,
         stride_2: bool = False,
+        output: Value | None = None,
+        add: Value | None = None,
+        grad_before: Tensor | None = None,
+        grad_after: Tensor | None = None,
     ) -> Value:
-        """Append a convolution or linear layer.
+        """Append a convolution or linear layer; what surrounds it is done while its numbers are in registers.
 
         Parameters
         ----------
@@ -137,12 +143,19 @@ class Plan:
             There is no gradient to the input.
         stride_2 : bool
             TensorFlow's SAME padding at stride 2: taps past the bottom and right edge read zeros.
+        output : Value, optional
+            Where the output goes.
+        add : Value, optional
+            Is added to the first channels of the output, before the ReLU.
+        grad_before, grad_after : Tensor, optional
+            What other uses of `x` add to its gradient, before and after the ReLU that gave `x` is gone back
+            through.
         """
         assert isinstance(layer, SparseLayer)
         core, g = self._core, layer.geometry
         height, width = x.size[1:]
         size = (height // 2, width // 2) if stride_2 else g.output_size(height, width)
-        y = self.value(g.c_out, *size)
+        y = (output or self.value(g.c_out, *size))._replace(rectified=relu)
         conv = core.Conv(
             n=self.n,
             c_in=g.c_in,
@@ -161,11 +174,12 @@ class Plan:
         values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
         to_values, to_bias = self._gradients[layer]
         bias_pointer = pointer(layer.bias) if bias else 0
-        data, output, grad = (
+        data, into, grad = (
             self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
         )
+        finish = add and core.Finish(before=add.data.data_ptr(), before_channels=add.size[0])
         self._forward.append(
-            partial(core.forward, conv, data, values, bias_pointer, pattern, output, 1, relu)
+            partial(core.forward, conv, data, values, bias_pointer, pattern, into, 1, relu, finish)
         )
         calls: list[Call] = [
             partial(
@@ -180,11 +194,15 @@ class Plan:
             )
         ]
         if not first:
+            finish = core.Finish(
+                before=pointer(grad_before),
+                before_channels=x.size[0],
+                gate=x.data.data_ptr() if x.rectified else 0,
+                after=pointer(grad_after),
+            )
             into = self._operand(x.grad, x.border)
-            calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1))
+            calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1, finish))
         self._backward.append(calls)
-        if relu:
-            self._backward.append([self._relu_backward(y, y)])
         return y
 
     def bias_relu_max_pool(self, x: Value, layer: nn.Module) -> Value:
@@ -194,7 +212,7 @@ class Plan:
         channels, height, width = x.size
         y = self.value(channels, height // 2, width // 2)
         places = pointer(self._take("places", y.data.shape, torch.uint8))
-        shape, pool = self._shape(x), self._pool(x)
+        shape, pool = self._shape(x), self._pool(x, y.border)
         bias, to_bias = pointer(layer.bias), pointer(self._gradients[layer][1])
         output = y.data.data_ptr()
         self._forward.append(
@@ -214,60 +232,45 @@ class Plan:
         self._backward.append([partial(back, shape, pool, *grads, 1)])
         return y
 
-    def relu(self, x: Value, *, keep: bool = False) -> Value:
-        """Append a ReLU, in place unless `keep`."""
-        y = self.value(*x.size) if keep else x
-        self._forward.append(
-            partial(self._core.relu, self._shape(x), x.data.data_ptr(), y.data.data_ptr(), 1)
-        )
-        self._backward.append([self._relu_backward(x, y)])
-        return y
-
-    def _relu_backward(self, x: Value, y: Value) -> Call:
-        output, grads = y.data.data_ptr(), (y.grad.data_ptr(), x.grad.data_ptr())
-        return partial(self._core.relu_backward, self._shape(y), output, *grads, 1)
+    def relu(self, x: Value) -> Value:
+        """Append a ReLU that keeps its input; both have one gradient, that of the input."""
+        data = self.value(*x.size).data
+        self._forward.append(partial(self._core.relu, self._shape(x), x.data.data_ptr(), data.data_ptr(), 1))
+        return x._replace(data=data, rectified=True)
 
     def flatten(self, x: Value) -> Value:
         """Return the same memory as ``C · H · W`` channels of one pixel."""
         blocks, *rest, lanes = x.data.shape
         shape = (blocks, torch.Size(rest).numel(), 1, 1, lanes)
-        return Value(x.data.view(shape), x.grad.view(shape), 0)
+        return Value(x.data.view(shape), x.grad.view(shape), 0, x.rectified)
 
-    def add_shortcut(self, y: Value, x: Value, active: Value) -> None:
-        """Add to `y` the input `x` of its block, of which `active` is the ReLU."""
-        self._forward.append(partial(y.data.add_, x.data))
-        relu_at = self._index_of_relu(active)
-        self._backward[relu_at].append(partial(x.grad.add_, y.grad))
+    def mean_pool(self, x: Value, spread: Value, y: Value) -> Value:
+        """Append means of 2 × 2 pixels of `x`, to be added to the first channels of `y`.
 
-    def _index_of_relu(self, active: Value) -> int:
-        output = active.grad.data_ptr()
-        for index, calls in enumerate(self._backward):
-            (first, *_) = calls
-            if first.func is self._core.relu_backward and first.args[2] == output:  # type: ignore[attr-defined]
-                return index
-        raise AssertionError("no ReLU made this activation")
-
-    def add_pooled_shortcut(self, y: Value, active: Value) -> None:
-        """Add to the first channels of `y` the means of 2 × 2 pixels of `active`."""
+        The gradient of `y` reaches that of `spread`.
+        """
         core = self._core
-        channels, height, width = active.size
-        pooled = self.value(channels, height // 2, width // 2, bare=True)
-        data, grad = (inner(tensor, y.border)[:, :channels] for tensor in (y.data, y.grad))
-        spread = self.value(channels, height, width)
-        shape, pool = self._shape(active), self._pool(active)
+        channels, height, width = x.size
+        pooled = self.value(channels, height // 2, width // 2)
+        pool = self._pool(x, pooled.border)
         self._forward.append(
-            partial(core.average_pool, shape, pool, active.data.data_ptr(), pooled.data.data_ptr(), 1)
+            partial(core.average_pool, self._shape(x), pool, x.data.data_ptr(), pooled.data.data_ptr(), 1)
         )
-        self._forward.append(partial(data.add_, pooled.data))
-        relu_at = self._index_of_relu(active)
-        self._backward[relu_at].insert(0, partial(active.grad.add_, spread.grad))
-        back = core.average_pool_backward
+        # Block by block: the gradient has channels more than the pooling.
         self._backward.append(
             [
-                partial(pooled.grad.copy_, grad),
-                partial(back, shape, pool, pooled.grad.data_ptr(), spread.grad.data_ptr(), 1),
+                partial(
+                    core.average_pool_backward,
+                    self._shape(x, images=min(self.lanes, self.n - block * self.lanes)),
+                    pool,
+                    y.grad[block].data_ptr(),
+                    spread.grad[block].data_ptr(),
+                    1,
+                )
+                for block in range(len(y.grad))
             ]
         )
+        return pooled
 
     def global_mean(self, x: Value) -> Value:
         """Append the mean over all pixels."""
@@ -277,7 +280,11 @@ class Plan:
             partial(core.global_average_pool, shape, x.data.data_ptr(), y.data.data_ptr(), 1)
         )
         back = core.global_average_pool_backward
-        self._backward.append([partial(back, shape, y.grad.data_ptr(), x.grad.data_ptr(), 1)])
+        calls: list[Call] = [partial(back, shape, y.grad.data_ptr(), x.grad.data_ptr(), 1)]
+        if x.rectified:
+            output, grad = x.data.data_ptr(), x.grad.data_ptr()
+            calls.append(partial(core.relu_backward, shape, output, grad, grad, 1))
+        self._backward.append(calls)
         return y
 
     def finish(self, logits: Value) -> None:
@@ -308,27 +315,27 @@ class Plan:
         for call in self._backward_calls:
             call()
 
-    def _shape(self, value: Value) -> Any:
+    def _shape(self, value: Value, images: int = 0) -> Any:
+        """Return the sizes of a value, or of a block of it with so many images."""
         channels, height, width = value.size
         return self._core.Blocked(
-            n=self.n, channels=channels, height=height, width=width, lanes=self.lanes, border=value.border
+            n=images or self.n,
+            channels=channels,
+            height=height,
+            width=width,
+            lanes=self.lanes,
+            border=value.border,
         )
 
-    def _pool(self, value: Value) -> Any:
-        """Return windows of 2 × 2 pixels."""
-        _, height, width = value.size
+    def _pool(self, value: Value, border: int) -> Any:
+        """Return windows of 2 × 2 pixels; the border is that of the output."""
+        height, width = (side // 2 for side in value.size[1:])
         return self._core.Pool(
-            kernel_h=2, kernel_w=2, stride_h=2, stride_w=2, h_out=height // 2, w_out=width // 2
+            kernel_h=2, kernel_w=2, stride_h=2, stride_w=2, h_out=height, w_out=width, border=border
         )
 
     def _operand(self, tensor: Tensor, border: int) -> Any:
         return self._core.Operand(tensor.data_ptr(), lanes=self.lanes, border=border)
-
-
-def inner(tensor: Tensor, border: int) -> Tensor:
-    """Return a blocked tensor without its border."""
-    height, width = tensor.shape[2:4]
-    return tensor[:, :, border : height - border, border : width - border]
 
 
 def pointer(tensor: Tensor | None) -> int:
