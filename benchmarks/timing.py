@@ -1,8 +1,9 @@
 """Fair timing on a noisy machine: candidates take turns, and their fastest rounds are compared.
 
 Whatever slows the machine for a while slows all candidates alike. ``spread`` tells how far the median round
-was above the fastest one: ratios that differ by less than it are equal. An untimed call opens every sample:
-the candidate before has filled the caches with its own operands, and in training a layer finds its own there.
+was above the fastest one: ratios that differ by less than it are equal. An untimed call opens every sample
+of a short candidate: the one before has filled the caches with its own operands, and in training a layer
+finds its own there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+WARM_SECONDS = 0.2
+"""A candidate that takes longer fills the caches itself, many times over."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,21 @@ def interleave(
     clock : callable
         Seconds. ``time.thread_time`` leaves out what other processes took, for candidates of one thread.
     """
-    calls = {}
+    calls: dict[str, int] = {}
+    warm: dict[str, bool] = {}
     for name, candidate in candidates.items():
         candidate()  # warm-up: memory, threads, primitive caches
-        calls[name] = max(1, round(sample_seconds / max(_seconds(candidate, 1, clock), 1e-7)))
+        seconds = _seconds(candidate, 1, clock)
+        calls[name] = max(1, round(sample_seconds / max(seconds, 1e-7)))
+        warm[name] = seconds < WARM_SECONDS
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     start = time.perf_counter()
     for done in range(rounds):
         if done >= 3 and time.perf_counter() - start > budget_seconds:
             break
         for name, candidate in candidates.items():
-            candidate()
+            if warm[name]:
+                candidate()
             samples[name].append(_seconds(candidate, calls[name], clock))
     return {name: Timing(min(taken), statistics.median(taken)) for name, taken in samples.items()}
 
