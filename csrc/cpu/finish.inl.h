@@ -28,19 +28,29 @@ inline void finish_sums(Vec (&sums)[SIZE], const FinishAt& f, const Place& place
         SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[i] = add(sums[i], load(f.after + place(i)));
 }
 
-// Operation by operation along a row of pixels, which stays in L1.
+// Operation by operation along a channel of one block, its border with it: zeros stay zeros.
 void KERNEL(finish)(const View& out, const Finish& finish, bool rectify, int threads) {
-    const int64_t floats = out.width * out.stored_lanes;
-    parallel_for((out.n + out.stored_lanes - 1) / out.stored_lanes * out.channels, threads,
-                 [&](int64_t plane) {
-                     const int64_t b = plane / out.channels, c = plane % out.channels;
-                     for (int64_t y = 0; y < out.height; ++y) {
-                         float* const v = out.at(b, c, y, 0);
-                         const FinishAt f = finish_at(finish, out, b, c, y, 0);
-                         for (int64_t i = 0; f.before && i < floats; ++i) v[i] += f.before[i];
-                         for (int64_t i = 0; f.gate && i < floats; ++i) v[i] = f.gate[i] <= 0 ? 0.0f : v[i];
-                         for (int64_t i = 0; f.after && i < floats; ++i) v[i] += f.after[i];
-                         for (int64_t i = 0; rectify && i < floats; ++i) v[i] = v[i] < 0 ? 0.0f : v[i];
-                     }
-                 });
+    const int64_t origin = out.border * (out.row + out.column), floats = out.channel;
+    parallel_for(
+        (out.n + out.stored_lanes - 1) / out.stored_lanes * out.channels, threads, [&](int64_t plane) {
+            const int64_t b = plane / out.channels, c = plane % out.channels;
+            const FinishAt f = finish_at(finish, out, b, c, 0, 0);
+            float* __restrict v = out.at(b, c, 0, 0) - origin;
+            if (f.before) {
+                const float* __restrict before = f.before - origin;
+                for (int64_t i = 0; i < floats; ++i) v[i] += before[i];
+            }
+            if (f.gate) {
+                const float* __restrict gate = f.gate - origin;
+                for (int64_t i = 0; i < floats; ++i) {
+                    const float kept = v[i];  // read in any case: a read under a condition is no vector read
+                    v[i] = gate[i] <= 0 ? 0.0f : kept;
+                }
+            }
+            if (f.after) {
+                const float* __restrict after = f.after - origin;
+                for (int64_t i = 0; i < floats; ++i) v[i] += after[i];
+            }
+            for (int64_t i = 0; rectify && i < floats; ++i) v[i] = v[i] < 0 ? 0.0f : v[i];
+        });
 }
