@@ -27,7 +27,7 @@ def message(*arguments):
     return str(result.exception)
 
 
-def new(path, trials=40):
+def new(path, trials=60):
     """Make the file of a sweep that no trial was run of."""
     Store.create(path, Definition(workload.load("digits"), (64,), (0.9,), trials)).close()
     return path
@@ -59,12 +59,12 @@ def test_a_full_disk_keeps_every_committed_trial_and_the_sweep_goes_on_when_ther
     assert "Traceback" not in failed.stderr
     before = stored(path)
     assert before
-    assert len(before) < 40
+    assert len(before) < 60
     done = resume(path)
     assert done.returncode == 0, done.stderr
-    assert "40 of 40 trials" in done.stderr
+    assert "60 of 60 trials" in done.stderr
     after = stored(path)
-    assert len(after) == 40
+    assert len(after) == 60
     assert {trial: after[trial] for trial in before} == before
 
 
