@@ -66,7 +66,6 @@ def measure(
     clock: Callable[[Candidate, int], float],
 ) -> list[dict[str, Any]]:
     """Check, then time, every pass of one layer; return a row for each sparsity and pass."""
-    torch.backends.cudnn.benchmark = True  # dense convolution by the fastest of cuDNN's algorithms
     operands = Operands(layer, batch, options.sparsities)
     sparse = {sparsity: checked_passes(operands, sparsity, device) for sparsity in options.sparsities}
     moved = Operands(layer, batch, options.sparsities)
@@ -80,9 +79,11 @@ def measure(
         ours = {sparsity: passes[name] for sparsity, passes in sparse.items()}
         times: dict[bool, dict[Any, tuple[float, float]]] = {}
         for tf32 in (False, True):
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+            torch.backends.cuda.matmul.allow_tf32 = tf32
             rivals = {form: passes[name] for form, passes in dense.items()}
-            times[tf32] = interleave({**rivals, **ours}, options.rounds, clock)
+            # benchmark: dense convolution by the fastest of cuDNN's algorithms
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32):
+                times[tf32] = interleave({**rivals, **ours}, options.rounds, clock)
         best = {tf32: min(taken[form][0] for form in FORMATS) for tf32, taken in times.items()}
         repeats = 1 if name != ALL else 2 if layer.first else 3
         for sparsity in ours:

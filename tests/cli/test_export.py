@@ -66,7 +66,7 @@ def test_curves_end_at_the_steps_of_the_table(sweep):
 def test_what_cannot_be_exported_is_refused(sweep, tmp_path):
     with pytest.raises(InputError, match="name it with -o"):
         run(collect, sweep, "--layout", "release")
-    with pytest.raises(InputError, match="one of --trials, --curves and --layout"):
+    with pytest.raises(InputError, match="one of --trials, --repeats, --curves and --layout"):
         run(collect, sweep, "--layout", "release", "--trials", "-o", tmp_path / "x")
     with pytest.raises(InputError, match="not empty"):
         run(collect, sweep, "--layout", "release", "-o", sweep.parent)

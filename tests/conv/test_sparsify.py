@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsefit.conv import SparseConv2d, SparseLinear, explain, sparsify
+from sparsefit.conv import SparseConv2d, SparseLinear, explain, restore_choices, sparsify
 
 
 class Model(nn.Module):
@@ -100,6 +100,7 @@ def test_no_masks_give_a_plain_copy():
 
 def test_explain_names_every_sparse_layer_and_its_choices(backend):
     backend("auto")
+    restore_choices([])
     model = Model()
     swapped = sparsify(model, masks_of(model, "stem", "head"))
     assert "nothing chosen yet" in explain(swapped)

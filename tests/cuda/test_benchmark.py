@@ -19,10 +19,9 @@ OPTIONS = Namespace(sparsities=[0.5, 0.9], rounds=2)
 def benchmark(monkeypatch):
     """Return benchmarks/kernels_cuda.py; torch's settings are put back afterwards."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark
+    before = torch.backends.cuda.matmul.allow_tf32
     yield importlib.import_module("kernels_cuda")
-    cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = before
+    torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def layer(**options):
