@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from timing import provenance, write_json
 
 from sparsefit.experiment import workload
 from sparsefit.experiment.records import Study, TrialSpec
@@ -24,8 +25,10 @@ CELLS = {"w1": (16, 64, 256), "w2": (16, 64, 256), "w3": (64, 256)}
 @click.option("--sparsities", default="0,0.9", help="Comma-separated.")
 @click.option("--trial", default=1, help="Which metaparameters.")
 @click.option("--limit", default=640, help="Steps.")
-def main(data_dir: Path | None, sparsities: str, trial: int, limit: int) -> None:
-    """Print one row a trial."""
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the numbers here.")
+def main(data_dir: Path | None, sparsities: str, trial: int, limit: int, json_file: Path | None) -> None:
+    """Print one row a trial; times are processor times."""
+    rows = []
     click.echo("| workload | sparsity | B | end | check time / training time | evaluated | floor | asked |")
     click.echo("|---|---|---|---|---|---|---|---|")
     for name, sizes in CELLS.items():
@@ -41,6 +44,22 @@ def main(data_dir: Path | None, sparsities: str, trial: int, limit: int) -> None
                     f"| {name} | {sparsity:g} | {size} | {run.end.status} {run.end.step} | {share:.0%} "
                     f"| {run.evaluated:,} | {run.floor:,} | {run.checks * n_validation:,} |"
                 )
+                rows.append(
+                    {
+                        "workload": name,
+                        "sparsity": sparsity,
+                        "batch_size": size,
+                        "status": run.end.status,
+                        "steps": run.end.step,
+                        "check_seconds": round(run.check_seconds, 3),
+                        "training_seconds": round(run.seconds - run.check_seconds, 3),
+                        "evaluated": run.evaluated,
+                        "floor": run.floor,
+                        "asked": run.checks * n_validation,
+                    }
+                )
+    if json_file:
+        write_json(json_file, {**provenance(), "trial": trial, "limit": limit, "rows": rows})
 
 
 if __name__ == "__main__":
