@@ -3,6 +3,7 @@
 #include "cpu/finish.inl.h"
 #include "cpu/tile.inl.h"
 #include "cpu/partition.inl.h"
+#include "cpu/linear_features.inl.h"
 #include "cpu/linear_over_batch.inl.h"
 #include "cpu/gather.inl.h"
 #include "cpu/forward.inl.h"
