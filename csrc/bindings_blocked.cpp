@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cpu/blocked.h"
+#include "cpu/cross_entropy.h"
 #include "cpu/dispatch.h"
 
 namespace sparsefit {
@@ -72,6 +73,14 @@ void bind_blocked(py::module_& m) {
     bind(m, "global_average_pool", &K::global_average_pool, "shape", "input", "output", "threads");
     bind(m, "global_average_pool_backward", &K::global_average_pool_backward, "shape", "grad_output",
          "grad_input", "threads");
+    m.def(
+        "cross_entropy",
+        [](const Blocked& shape, Address logits, Address labels, double divisor, Address grad) {
+            return cross_entropy(shape, reinterpret_cast<const float*>(logits),
+                                 reinterpret_cast<const int64_t*>(labels), divisor,
+                                 reinterpret_cast<float*>(grad));
+        },
+        "shape"_a, "logits"_a, "labels"_a, "divisor"_a, "grad"_a);
 }
 
 }  // namespace sparsefit

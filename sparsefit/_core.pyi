@@ -215,6 +215,12 @@ def global_average_pool(shape: Blocked, input: int, output: int, threads: int) -
 def global_average_pool_backward(shape: Blocked, grad_output: int, grad_input: int, threads: int) -> None:
     """Gradient to the input of global_average_pool."""
 
+def cross_entropy(shape: Blocked, logits: int, labels: int, divisor: float, grad: int) -> float:
+    """Sum of the cross-entropies of n logits of `channels` classes and int64 labels, over `divisor`.
+
+    Writes its gradient. IndexError for a label that is no class.
+    """
+
 # The same on a GPU, in builds that have nvcc (``cuda_architectures``). Addresses are of the device; blocked
 # operands have 4, 8 or 16 lanes and are 16-byte aligned. Kernels are queued, nothing waits for them; failures
 # are ``sparsefit.errors.CudaError``s that name the kernel.

@@ -46,19 +46,18 @@ struct Register<1> {
 // The sizes that this instruction set lacks are never used; GCC warns of them all the same.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"
+SPARSEFIT_REGISTER(2)
 SPARSEFIT_REGISTER(4)
 SPARSEFIT_REGISTER(8)
 SPARSEFIT_REGISTER(16)
 #pragma GCC diagnostic pop
 #undef SPARSEFIT_REGISTER
 
-// Of a blocked vector, as many lanes as a register holds; one where a vector is shorter than the shortest
-// register.
+// Of a blocked vector, as many lanes as a register holds. (Two lanes are a vector too: as floats, one by one,
+// they take branches that are hard to predict.)
 template <int LANES>
-struct Lanes : Register<(LANES < 4                 ? 1
-                         : LANES < kRegisterFloats ? LANES
-                                                   : kRegisterFloats)> {
-    static constexpr int kCount = LANES < 4 ? 1 : LANES < kRegisterFloats ? LANES : kRegisterFloats;
+struct Lanes : Register<(LANES < kRegisterFloats ? LANES : kRegisterFloats)> {
+    static constexpr int kCount = LANES < kRegisterFloats ? LANES : kRegisterFloats;
 };
 
 // Calls body with the number of lanes as a constant.

@@ -56,21 +56,13 @@ class BlockedNetwork:
     def evaluate(self, images: Tensor) -> Tensor:
         """See `network.Network.evaluate`."""
         with torch.inference_mode():
-            return self._plan(images, training=False).run_forward(images)
+            return self._plan(images, training=False).evaluate(images)
 
     def add_gradient(self, images: Tensor, labels: Tensor, divisor: int) -> float:
         """See `network.Network.add_gradient`."""
         with torch.inference_mode():
-            plan = self._plan(images, training=True)
-            log_probabilities = torch.log_softmax(plan.run_forward(images), 1)
-            picked = labels[:, None]
-            loss = -log_probabilities.gather(1, picked).sum().item() / divisor
-            gradient = log_probabilities.exp_()
-            gradient.scatter_add_(1, picked, gradient.new_full((len(labels), 1), -1.0))
-            plan.run_backward(gradient.div_(divisor))
-            for parameter, part in zip(self._parameters, self._parts, strict=True):
-                assert parameter.grad is not None
-                parameter.grad.add_(part)
+            loss = self._plan(images, training=True).gradient(images, labels, divisor)
+            torch._foreach_add_([parameter.grad for parameter in self._parameters], self._parts)
         return loss
 
     def _plan(self, images: Tensor, *, training: bool) -> Plan:

@@ -58,20 +58,26 @@ class GoalCheck:
         order = self._margins.argsort()
         seen = errors = 0
         while errors <= self.allowed and errors + len(order) - seen > self.allowed:
-            chunk = order[seen : seen + CHUNK]
-            wrong, margins = judge(self._logits(forward, chunk), self.labels[chunk])
-            self._margins[chunk] = margins
+            # As many as any answer needs: to refuse, the errors that are still allowed and one; to accept,
+            # all but those.
+            needed = min(self.allowed + 1 - errors, errors + len(order) - seen - self.allowed)
+            indices = order[seen : seen + -(-needed // CHUNK) * CHUNK]
+            wrong, margins = judge(self._logits(forward, indices), self.labels[indices])
+            self._margins[indices] = margins
             errors += int(wrong.sum())
-            seen += len(chunk)
+            seen += len(indices)
         met = errors <= self.allowed
         self.checks += 1
         self.evaluated += seen
         self.floor += min(len(order), max(0, len(order) - self.allowed) if met else self.allowed + 1)
         return met
 
-    def _logits(self, forward: Forward, chunk: Tensor) -> Tensor:
-        filled = torch.cat([chunk, chunk[:1].expand(CHUNK - len(chunk))]) if len(chunk) < CHUNK else chunk
-        return forward(self.images[filled])[: len(chunk)]
+    def _logits(self, forward: Forward, indices: Tensor) -> Tensor:
+        rest = -len(indices) % CHUNK
+        filled = torch.cat([indices, indices[:1].expand(rest)]) if rest else indices
+        images = self.images[filled]
+        logits = [forward(images[i : i + CHUNK]) for i in range(0, len(filled), CHUNK)]
+        return torch.cat(logits)[: len(indices)]
 
     def full(self, forward: Forward) -> tuple[bool, float, float]:
         """Evaluate everything: whether the goal is met, the validation error and the mean cross-entropy."""

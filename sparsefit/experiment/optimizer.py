@@ -1,8 +1,8 @@
 """Update rules: SGD, momentum and Nesterov at a constant or linearly decaying learning rate.
 
-The rules are torch's own ``torch.optim.SGD``, applied to one flat vector that holds every parameter of the
-model: a step costs one call whatever the number of layers, which counts when a step on two examples takes
-half a millisecond.
+The rules are torch's own ``torch.optim.sgd.sgd``, applied to one flat vector that holds every parameter of
+the model: a step costs one call whatever the number of layers, and none of the bookkeeping of
+``torch.optim.SGD``, which took a tenth of a step on 16 examples.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from sparsefit.errors import InputError
 
@@ -66,21 +67,16 @@ class Optimizer:
             raise InputError(f"optimizer {rule!r} with schedule {schedule!r} needs {', '.join(missing)}")
         self.schedule = schedule
         self.metaparameters = dict(metaparameters)
-        self._weights = nn.Parameter(flatten(parameters))
+        self._weights = flatten(parameters)
         self._gradient = torch.zeros_like(self._weights)
-        self._weights.grad = self._gradient
         for parameter, gradient in zip(parameters, unflatten(self._gradient, parameters), strict=True):
             parameter.grad = gradient
         self._mask = flat_mask(parameters, masks) if masks else None
         if self._mask is not None:
-            self._weights.data.mul_(self._mask)
-        self._sgd = torch.optim.SGD(
-            [self._weights],
-            lr=metaparameters["learning_rate"],
-            momentum=0.0 if rule == "sgd" else metaparameters["momentum"],
-            nesterov=rule == "nesterov",
-            foreach=False,
-        )
+            self._weights.mul_(self._mask)
+        self._momentum = 0.0 if rule == "sgd" else metaparameters["momentum"]
+        self._nesterov = rule == "nesterov"
+        self._velocity: list[Tensor | None] = [None]  # the rule sets it at the first step
 
     def zero_grad(self) -> None:
         """Set the accumulated gradient to 0."""
@@ -90,8 +86,18 @@ class Optimizer:
         """Apply the accumulated gradient at the learning rate after `updates_done` updates."""
         if self._mask is not None:
             self._gradient.mul_(self._mask)
-        self._sgd.param_groups[0]["lr"] = self.learning_rate(updates_done)
-        self._sgd.step()
+        sgd(
+            [self._weights],
+            [self._gradient],
+            self._velocity,
+            foreach=False,
+            weight_decay=0.0,
+            momentum=self._momentum,
+            lr=self.learning_rate(updates_done),
+            dampening=0.0,
+            nesterov=self._nesterov,
+            maximize=False,
+        )
 
     def learning_rate(self, updates_done: int) -> float:
         """Return the learning rate after `updates_done` updates.

@@ -294,25 +294,39 @@ class Plan:
         self._input_shape = self._shape(self.input)
         self._backward_calls = [call for calls in reversed(self._backward) for call in calls]
 
-    def run_forward(self, images: Tensor) -> Tensor:
+    def evaluate(self, images: Tensor) -> Tensor:
         """Return new logits ``(n, classes)`` of images ``(n, C, H, W)``."""
-        core = self._core
-        images_at = core.Operand(images.data_ptr(), strides=images.stride())
-        core.to_blocked(self._input_shape, images_at, self.input.data.data_ptr(), 1)
-        for call in self._forward:
-            call()
+        self._run_forward(images)
         logits = torch.empty(self.n, self._logits.size[0], 1, 1)
-        logits_at = core.Operand(logits.data_ptr(), strides=logits.stride())
-        core.from_blocked(self._logits_shape, self._logits.data.data_ptr(), logits_at, 1)
+        logits_at = self._core.Operand(logits.data_ptr(), strides=logits.stride())
+        self._core.from_blocked(self._logits_shape, self._logits.data.data_ptr(), logits_at, 1)
         return logits[:, :, 0, 0]
 
-    def run_backward(self, gradient: Tensor) -> None:
-        """Write the gradients of all layers, given that of the logits of the last forward pass."""
-        core = self._core
-        gradient = gradient[:, :, None, None]
-        gradient_at = core.Operand(gradient.data_ptr(), strides=gradient.stride())
-        core.to_blocked(self._logits_shape, gradient_at, self._logits.grad.data_ptr(), 1)
+    def gradient(self, images: Tensor, labels: Tensor, divisor: int) -> float:
+        """Return the sum of the cross-entropies over `divisor` and write its gradients of all layers.
+
+        Parameters
+        ----------
+        images, labels : Tensor
+            ``(n, C, H, W)`` and ``(n,)``, contiguous int64.
+        divisor : int
+        """
+        self._run_forward(images)
+        loss = self._core.cross_entropy(
+            self._logits_shape,
+            self._logits.data.data_ptr(),
+            labels.data_ptr(),
+            divisor,
+            self._logits.grad.data_ptr(),
+        )
         for call in self._backward_calls:
+            call()
+        return loss
+
+    def _run_forward(self, images: Tensor) -> None:
+        images_at = self._core.Operand(images.data_ptr(), strides=images.stride())
+        self._core.to_blocked(self._input_shape, images_at, self.input.data.data_ptr(), 1)
+        for call in self._forward:
             call()
 
     def _shape(self, value: Value, images: int = 0) -> Any:

@@ -124,6 +124,7 @@ def accumulate_gradient(
     """Leave the gradient of the batch's mean loss in the optimizer and return that loss."""
     optimizer.zero_grad()
     loss = 0.0
-    for indices in batch.split(network.micro_batch):
+    for start in range(0, len(batch), network.micro_batch):
+        indices = batch[start : start + network.micro_batch]
         loss += network.add_gradient(images[indices], labels[indices], len(batch))
     return loss
