@@ -134,7 +134,7 @@ def trial_count() -> str:
             wide = group.pivot(index="batch_size", columns="trial", values="steps").sort_index(axis=1)
             best = wide.cummin(axis=1).ffill(axis=1)
             over = best.div(best.iloc[:, -1], axis=0).fillna(np.inf)
-            for count in (2, 5, wide.shape[1]):
+            for count in sorted({min(n, wide.shape[1]) for n in (2, 5, wide.shape[1])}):
                 part = over.iloc[:, count - 1]
                 cells = ("none reached" if np.isinf(x) else f"{x:.2f}" for x in (part.median(), part.max()))
                 rows.append([name.upper(), f"{sparsity:g}", len(part), count, *cells])

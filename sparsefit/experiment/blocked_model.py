@@ -62,7 +62,8 @@ class BlockedNetwork:
         """See `network.Network.add_gradient`."""
         with torch.inference_mode():
             loss = self._plan(images, training=True).gradient(images, labels, divisor)
-            torch._foreach_add_([parameter.grad for parameter in self._parameters], self._parts)
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            torch._foreach_add_(gradients, self._parts)
         return loss
 
     def _plan(self, images: Tensor, *, training: bool) -> Plan:
