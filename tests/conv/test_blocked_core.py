@@ -1,6 +1,7 @@
 """The operations of the compiled core on blocked tensors, against torch."""
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -213,3 +214,41 @@ def test_every_instruction_set_passes(isa):
         command, env={**os.environ, "SPARSEFIT_FORCE_ISA": isa}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.parametrize("size", [(1, 10), (2, 10), (7, 3), (16, 10), (33, 1), (40, 100)])
+def test_cross_entropy_and_its_gradient_equal_those_of_float64(size):
+    logits = (4 * torch.randn(size)).requires_grad_()
+    labels = torch.randint(0, size[1], size[:1])
+    exact = functional.cross_entropy(logits.double(), labels, reduction="sum") / 50
+    exact.backward()
+    images = logits.detach()[:, :, None, None]
+    lanes = lanes_of(size[0])
+    data = to_blocks(images, lanes)
+    grad = unwritten(*data.shape)
+    shape = blocked_shape(images, lanes)
+    loss = _core.cross_entropy(shape, data.data_ptr(), labels.data_ptr(), 50.0, grad.data_ptr())
+    # Each example's loss is rounded to float a few times, relative to logits of about 10.
+    assert loss == pytest.approx(exact.item(), rel=1e-6, abs=1e-6 * size[0])
+    torch.testing.assert_close(from_blocks(grad, size[0])[:, :, 0, 0], logits.grad, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 2])
+def test_cross_entropy_of_logits_that_are_not_finite_is_not_finite(value, place):
+    logits, labels = torch.zeros(1, 3, 1, 1), torch.tensor([1])
+    logits[0, place] = value
+    grad = unwritten(*logits.shape)
+    shape = blocked_shape(logits, 1)
+    assert not math.isfinite(
+        _core.cross_entropy(shape, logits.data_ptr(), labels.data_ptr(), 1.0, grad.data_ptr())
+    )
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_cross_entropy_refuses_a_label_that_is_no_class(label):
+    logits, labels, grad = torch.zeros(1, 3, 1, 1), torch.tensor([label]), torch.zeros(1, 3, 1, 1)
+    with pytest.raises(IndexError, match=f"label {label} is none of 3 classes"):
+        _core.cross_entropy(
+            blocked_shape(logits, 1), logits.data_ptr(), labels.data_ptr(), 1.0, grad.data_ptr()
+        )
