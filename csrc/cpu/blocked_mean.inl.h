@@ -61,8 +61,8 @@ void KERNEL(blocked_average_pool_backward)(const Blocked& shape, const Pool& poo
             parallel_for(shape.planes(), threads, [&](int64_t index) {
                 float* grad_in = grad_input + index * shape.plane();
                 if (!side || !tiles(shape, pool)) std::fill(grad_in, grad_in + shape.plane(), 0.0f);
-                average_pool_backward_plane<lanes, side>(
-                    shape, pool, share, grad_output + index * plane_out, grad_in + shape.origin());
+                average_pool_backward_plane<lanes, side>(shape, pool, share, grad_output + index * plane_out,
+                                                         grad_in + shape.origin());
             });
         });
     });

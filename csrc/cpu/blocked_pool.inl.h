@@ -87,10 +87,10 @@ void max_pool(const Blocked& shape, const Pool& pool, const float* input, const 
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             float* out = output + index * plane_out;
             with_side(shape, pool, [&](auto side) {
-                max_pool_plane<lanes, RECTIFY, side>(
-                    shape, pool, input + index * shape.plane() + shape.origin(),
-                    bias ? bias[index % shape.channels] : 0.0f, out,
-                    places ? places + index * plane_out : nullptr);
+                max_pool_plane<lanes, RECTIFY, side>(shape, pool,
+                                                     input + index * shape.plane() + shape.origin(),
+                                                     bias ? bias[index % shape.channels] : 0.0f, out,
+                                                     places ? places + index * plane_out : nullptr);
             });
             if (bias) clear_lanes(out, pool.plane(), lanes, shape.images(index / shape.channels));
         });
