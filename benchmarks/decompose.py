@@ -15,10 +15,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsefit.experiment import data, model, prune, workload
 from sparsefit.experiment.gradient_noise import draw_probabilities, gradient_noise
@@ -27,7 +29,7 @@ from sparsefit.experiment.smoothness import local_smoothness
 from sparsefit.quantity import mean_interval
 
 
-def populations(sparsity: float, seed: int = 0):
+def populations(sparsity: float, seed: int = 0) -> Iterator[Any]:
     """Yield name, squared distances and probabilities for every training example of digits along training."""
     chosen = workload.load("digits")
     dataset = data.load("digits")
@@ -81,14 +83,14 @@ def coverage(repeats: int) -> None:
                 )
 
 
-def covered(estimates, truth: float) -> float:
+def covered(estimates: Iterable[Any], truth: float) -> float:
     """Return the share of intervals that hold the truth."""
     return float(np.mean([estimate.low <= truth <= estimate.high for estimate in estimates]))
 
 
 def accuracy() -> None:
     """Print the largest relative errors of L and β on random small networks, by their full Hessians."""
-    errors = {"L (float64)": [], "L (float32)": [], "β (float32)": []}
+    errors: dict[str, list[float]] = {"L (float64)": [], "L (float32)": [], "β (float32)": []}
     for seed in range(20):
         torch.manual_seed(seed)
         network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
@@ -96,7 +98,7 @@ def accuracy() -> None:
         exact = Objective(network.double(), images, labels)
         w = exact.initial
 
-        def mean_loss(w, exact=exact):
+        def mean_loss(w: Tensor, exact: Objective = exact) -> Tensor:
             return exact.loss(exact.outputs(w, exact.images), exact.labels).mean()
 
         d = -1e-3 * exact.evaluate(w).gradient

@@ -124,7 +124,9 @@ def checked_passes(operands: Operands, sparsity: float, device: str) -> dict[str
         return backend.backward_input(call, grad, values)
 
     def backward_weight() -> tuple[Tensor, Tensor]:
-        return backend.backward_weight(call, x, grad, True)
+        grad_values, grad_bias = backend.backward_weight(call, x, grad, True)
+        assert grad_bias is not None
+        return grad_values, grad_bias
 
     def everything() -> None:
         forward()

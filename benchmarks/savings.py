@@ -83,7 +83,7 @@ class Silent:
     def begin(self, schedule: object) -> None:
         """See `sweep.Report`."""
 
-    def ended(self, spec: object, run: object) -> None:
+    def ended(self, spec: object, run: object, seconds: float) -> None:
         """See `sweep.Report`."""
 
     def failed(self, spec: object, reason: str, last: bool) -> None:

@@ -54,7 +54,7 @@ def networks(name: str, sparsity: float, dataset: DataSet) -> dict[str, tuple[Ne
     masks = prune.masks(initial, dataset, indices, sparsity, scope="one-batch")
 
     def dense(kind: type[TorchNetwork], memory_format: torch.memory_format) -> tuple[Network, Optimizer]:
-        copy = model.build(name, dataset.input_shape, 10, seed=0).to(memory_format=memory_format)
+        copy = model.build(name, dataset.input_shape, 10, seed=0).to(memory_format=memory_format)  # type: ignore[call-overload]
         parameters = dict(copy.named_parameters())
         network = kind(copy)
         kept = {parameters[key]: mask for key, mask in masks.items()} if sparsity else None

@@ -106,20 +106,26 @@ def momentum() -> Row:
 
 
 def best_rates() -> Iterator[Row]:
-    """Say where the winners of W2 lie in the search space."""
-    table = load_table("w2/counted.csv")
-    winners = None if table is None else table[table["winner"].notna()]
+    """Say where the winners of W2 lie in the search space.
+
+    A best value is known no better than to its neighbours among those that were tried.
+    """
+    winners, trials = load_table("w2/counted.csv"), load_table("w2/trials.csv")
     paper = {
         "learning_rate": ("about 1e-2", 10**-2.5, 10**-1.5),
         "momentum": ("a little over 0.9", 0.9, 0.95),
     }
     for name, (said, low, high) in paper.items():
         ours, verdict = "no finished studies", "no data yet"
-        if winners is not None and len(winners):
-            middle = float(winners[name].median())
-            ours = f"median {middle:.3g} of {len(winners)} winners, "
-            ours += f"{winners[name].min():.3g} to {winners[name].max():.3g}"
-            verdict = "same" if low <= middle <= high else "different"
+        if winners is not None and trials is not None:
+            best = winners[name].dropna()
+            tried = trials[name]
+            below = tried[tried < best.min()].max()
+            above = tried[tried > best.max()].min()
+            ours = f"{best.min():.3g} to {best.max():.3g} in {len(best)} studies"
+            ours += f"; the nearest others that were tried are {below:.3g} and {above:.3g}"
+            apart = above < low or below > high
+            verdict = "same" if best.between(low, high).all() else "different" if apart else "cannot tell"
         yield f"W2: best {name.replace('_', ' ')}", said, ours, verdict
 
 

@@ -17,7 +17,7 @@ void average_pool_plane(const Blocked& shape, const Pool& pool, float share, con
         }
 }
 
-// Adds to `grad_in`; windows that do not overlap write instead.
+// Adds to `grad_in`; windows side by side (SIDE > 0) write instead.
 template <int LANES, int SIDE>
 void average_pool_backward_plane(const Blocked& shape, const Pool& pool, float share, const float* grad_out,
                                  float* grad_in) {

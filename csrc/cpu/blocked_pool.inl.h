@@ -1,8 +1,8 @@
 // Poolings. A window pixel is one vector, so windows of any size, stride and padding are loops over vectors.
-// Windows of 2 x 2 that tile the image have loops of constant length, which the compiler unrolls: with loops
-// of any length two thirds of a pooling went into their counters.
+// Windows of 2 x 2 side by side have loops of constant length, which the compiler unrolls: that halves the time
+// of a pooling.
 
-// Side of windows that do not overlap, 0 for any other.
+// Side of square windows that lie side by side inside the image, 0 for any other.
 inline int window_side(const Blocked& shape, const Pool& pool) {
     const bool is_2 = pool.kernel_h == 2 && pool.kernel_w == 2 && pool.stride_h == 2 && pool.stride_w == 2;
     const bool whole = pool.pad_top == 0 && pool.pad_left == 0 && 2 * pool.h_out <= shape.height &&

@@ -19,7 +19,7 @@ double cross_entropy(const Blocked& shape, const float* logits, const int64_t* l
             if (label < 0 || label >= classes)
                 throw std::out_of_range("label " + std::to_string(label) + " is none of " +
                                         std::to_string(classes) + " classes");
-            // A NaN is never the largest; it makes the sum below NaN, and with it loss and gradient.
+            // A NaN, largest or not, makes the sum below NaN, and with it loss and gradient.
             float largest = x[lane];
             for (int64_t c = 1; c < classes; ++c)
                 largest = x[c * lanes + lane] > largest ? x[c * lanes + lane] : largest;

@@ -1,8 +1,8 @@
 """Update rules: SGD, momentum and Nesterov at a constant or linearly decaying learning rate.
 
 The rules are torch's own ``torch.optim.sgd.sgd``, applied to one flat vector that holds every parameter of
-the model: a step costs one call whatever the number of layers, and none of the bookkeeping of
-``torch.optim.SGD``, which took a tenth of a step on 16 examples.
+the model: a step costs one call whatever the number of layers. It is the function behind ``torch.optim.SGD``,
+whose hooks and profiling cost more than the update where a step on two examples takes half a millisecond.
 """
 
 from __future__ import annotations

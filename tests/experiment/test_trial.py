@@ -1,3 +1,4 @@
+import multiprocessing
 import random
 
 import numpy as np
@@ -199,3 +200,39 @@ def test_masks_are_shared_between_workers_and_a_damaged_or_foreign_one_is_made_a
     path.write_bytes(b"not a mask")
     fourth = TrialRunner(runner.definition, masks_dir=tmp_path / "masks")
     assert torch.equal(fourth.masks(initial, 0, sparsity)["fc.weight"], expected["fc.weight"])
+
+
+def make_masks(runner, sparsity, together, results):
+    """Make the masks of trial 0 when the other process is ready to."""
+    workload = runner.definition.workload
+    initial = model.build(workload.model, runner.dataset.input_shape, runner.dataset.n_classes, seed=0)
+    together.wait(60)
+    masks = runner.masks(initial, 0, sparsity)
+    results.put({name: mask.numpy() for name, mask in masks.items()})
+
+
+def test_two_processes_that_make_one_mask_at_the_same_time_agree_and_leave_one_whole_file(runner, tmp_path):
+    definition = runner().definition
+    sparsity = next(filter(None, definition.sparsities))
+    spawn = multiprocessing.get_context("spawn")
+    together, results = spawn.Barrier(2), spawn.Queue()
+    folder = tmp_path / "masks"
+    workers = [
+        spawn.Process(
+            target=make_masks,
+            args=(TrialRunner(definition, masks_dir=folder), sparsity, together, results),
+            daemon=True,
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    first, second = results.get(timeout=120), results.get(timeout=120)
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    stored, _ = prune.load(folder / f"trial-0-sparsity-{sparsity:g}.npz")
+    for name, mask in stored.items():
+        assert np.array_equal(first[name], mask.numpy())
+        assert np.array_equal(second[name], mask.numpy())
+    assert not [path.name for path in folder.iterdir() if path.suffix != ".npz"]  # no half-written ones
