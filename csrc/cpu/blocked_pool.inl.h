@@ -1,6 +1,6 @@
 // Poolings. A window pixel is one vector, so windows of any size, stride and padding are loops over vectors.
-// Windows of 2 x 2 side by side have loops of constant length, which the compiler unrolls: that halves the time
-// of a pooling.
+// Windows of 2 x 2 side by side have loops of constant length, which the compiler unrolls: that halves the
+// time of a pooling.
 
 // Side of square windows that lie side by side inside the image, 0 for any other.
 inline int window_side(const Blocked& shape, const Pool& pool) {
