@@ -93,10 +93,13 @@ PYBIND11_MODULE(_core, m) {
         .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0,
              "border"_a = 0);
     py::class_<Finish>(m, "Finish")
-        .def(py::init([](Address before, int64_t before_channels, Address gate, Address after) {
-                 return Finish{at<float>(before), before_channels, at<float>(gate), at<float>(after)};
+        .def(py::init([](Address before, int64_t before_channels, bool means, Address gate, Address after,
+                         Address rectified) {
+                 return Finish{at<float>(before), before_channels,  means,
+                               at<float>(gate),   at<float>(after), at<float>(rectified)};
              }),
-             py::kw_only(), "before"_a = 0, "before_channels"_a = 0, "gate"_a = 0, "after"_a = 0);
+             py::kw_only(), "before"_a = 0, "before_channels"_a = 0, "means"_a = false, "gate"_a = 0,
+             "after"_a = 0, "rectified"_a = 0);
     m.def("isas", &isas);
     m.def("isa", &isa);
     m.def(

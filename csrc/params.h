@@ -29,11 +29,13 @@ struct Operand {
 
 // What is done to the numbers of a pass before they are stored: v = gate(v + before) + after, where gate
 // leaves 0 of what has no positive number beside it. All have the layout of the output; `before` may have
-// fewer channels, and adds nothing to the others. Null: left out.
+// fewer channels, and adds nothing to the others, or more. Null: left out.
 struct Finish {
     const float* before;
     int64_t before_channels;
+    bool means;  // `before` is the gradient of means of 2 x 2 pixels: half as high and wide, a quarter counts
     const float *gate, *after;
+    float* rectified;  // where max(v, 0) goes, besides v
 };
 
 // An operand as the kernels see it: lane i of block b is image kLanes * b + i.
@@ -49,7 +51,10 @@ struct View {
         return data + b * block + c * channel + y * row + x * column;
     }
     // The pixel (0, 0) of another tensor of this layout.
-    const float* beside(const float* tensor) const { return tensor + border * (row + column); }
+    template <class T>
+    T* beside(T* tensor) const {
+        return tensor + border * (row + column);
+    }
     // Lanes of block b that hold an image.
     int lanes(int64_t b) const {
         const int64_t rest = n - kLanes * b;

@@ -55,11 +55,20 @@ class Finish:
 
     ``gate`` leaves 0 of what has no positive number beside it: the gradient of a ReLU, given its output.
     All are addresses of tensors in the layout of the output, which is blocked; ``before`` has
-    ``before_channels`` channels and adds nothing to the others. 0: left out.
+    ``before_channels`` channels and adds nothing to the others. With ``means`` it is the gradient of means
+    of 2 x 2 pixels: half as high and wide, and a quarter of it is added to each pixel. ``max(v, 0)`` goes to
+    ``rectified`` besides. 0: left out.
     """
 
     def __init__(
-        self, *, before: int = 0, before_channels: int = 0, gate: int = 0, after: int = 0
+        self,
+        *,
+        before: int = 0,
+        before_channels: int = 0,
+        means: bool = False,
+        gate: int = 0,
+        after: int = 0,
+        rectified: int = 0,
     ) -> None: ...
 
 def isas() -> list[str]:

@@ -10,18 +10,19 @@ inline bool is_linear(const Conv& c) {
 void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const float* values,
                                    const float* bias, const Pattern& pattern, const Operand& output,
                                    bool relu, const Finish* finish, int threads) {
-    if (!small_batch(conv) && !is_linear(conv))
-        return KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, relu,
-                                                        finish, threads);
-    const bool rectify = relu && !finish;
-    if (small_batch(conv)) {
+    const bool whole = !small_batch(conv) && !is_linear(conv), fuses = whole && !(finish && finish->means);
+    const bool rectify = relu && (fuses || !finish);
+    if (whole)
+        KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, rectify,
+                                                 fuses ? finish : nullptr, threads);
+    else if (small_batch(conv)) {
         const Gather g = forward_gather(conv, input, values, bias, pattern, output, rectify);
         is_linear(conv) ? KERNEL(sparse_linear_forward_over_rows)(g, threads)
                         : gather_over_pixels(g, threads);
     } else
         KERNEL(sparse_linear_forward_over_batch)(conv, input, values, bias, pattern, output, rectify,
                                                  threads);
-    if (finish)
+    if (finish && !fuses)
         KERNEL(finish)(view(output, conv.n, conv.c_out, conv.h_out, conv.w_out), *finish, relu, threads);
 }
 
@@ -29,10 +30,13 @@ void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_
                                           const Pattern& pattern, const Operand& grad_input,
                                           const Finish* finish, int threads) {
     const bool rows = input_row_kernel(conv, grad_output, grad_input);
-    if (!small_batch(conv) && !is_linear(conv) && !rows)
-        return KERNEL(sparse_conv2d_backward_input_over_batch)(conv, grad_output, values, pattern, grad_input,
-                                                               finish, threads);
-    if (small_batch(conv)) {
+    const bool whole = !small_batch(conv) && !is_linear(conv) && !rows;
+    // Means of 2 x 2 pixels meet tiles of every second pixel.
+    const bool fuses = whole && !(finish && finish->means && (conv.stride_h != 2 || conv.stride_w != 2));
+    if (whole)
+        KERNEL(sparse_conv2d_backward_input_over_batch)(conv, grad_output, values, pattern, grad_input,
+                                                        fuses ? finish : nullptr, threads);
+    else if (small_batch(conv)) {
         const Gather g = backward_input_gather(conv, grad_output, values, pattern, grad_input);
         is_linear(conv) ? KERNEL(sparse_linear_backward_input_over_rows)(g, pattern, threads)
                         : gather_over_pixels(g, threads);
@@ -41,7 +45,7 @@ void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_
                                             : KERNEL(sparse_conv2d_backward_input_over_rows);
         kernel(conv, grad_output, values, pattern, grad_input, threads);
     }
-    if (finish)
+    if (finish && !fuses)
         KERNEL(finish)(view(grad_input, conv.n, conv.c_in, conv.h_in, conv.w_in), *finish, false, threads);
 }
 

@@ -104,9 +104,15 @@ inline void gather(const Gather& g, int threads) {
                             const Entry* entry = plan.entries.data() + cell->entry;
                             FinishAt finish;
                             const bool finishes = g.finish && cell->closes;
-                            if (finishes)
-                                finish = finish_at(*g.finish, out, b, cell->row, c.first_row + i * c.step_row,
-                                                   c.first_column + j * c.step_column);
+                            if (finishes) {
+                                const auto finish_of = [&](int64_t channel) {
+                                    return finish_at(*g.finish, out, b, channel, c.first_row + i * c.step_row,
+                                                     c.first_column + j * c.step_column, t.row, t.column);
+                                };
+                                finish = finish_of(cell->row);
+                                if (cell->row + 1 < c1)
+                                    prefetch(finish_of(cell->row + 1), rows, columns, t.row, t.column);
+                            }
                             kernel(t, entry, entry + cell->count, cell->opens,
                                    cell->opens && g.bias ? g.bias[cell->row] : 0.0f, cell->closes && g.relu,
                                    finishes ? &finish : nullptr);
@@ -116,5 +122,10 @@ inline void gather(const Gather& g, int threads) {
         }
         if (staged_output) unstage(copy, out, b, c0, c1, y_first, y_last - y_first, copy_pitch);
         clear_tail(out, b, c0, c1, y_first, y_last - y_first);
+        if (g.finish && g.finish->rectified) {
+            View rectified = out;
+            rectified.data = out.beside(g.finish->rectified);
+            clear_tail(rectified, b, c0, c1, y_first, y_last - y_first);
+        }
     });
 }

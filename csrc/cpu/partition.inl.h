@@ -68,7 +68,8 @@ inline int64_t tile_columns(const Stage& s, int64_t columns, int64_t of) {
 
 // Channels per block of a plan whose tile reads `tile_vectors` of each channel.
 inline int64_t block_channels(const Gather& g, int64_t tile_vectors) {
-    const int64_t nonzeros = std::max(g.starts[g.row_count], 1);
+    // A class of pixels meets its share of the kept weights.
+    const int64_t nonzeros = std::max<int64_t>(g.starts[g.row_count] / g.classes.size(), 1);
     const int64_t rich = kCellWeights * g.row_count * g.channels_per_group / nonzeros + 1;
     return even_part(g.channels_per_group, std::max(kInputTileVectors / tile_vectors,
                                                     std::min(rich, kInputTileLimit / tile_vectors)));

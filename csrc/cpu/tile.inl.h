@@ -56,7 +56,9 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
             sums[0][i] = add(sums[0][i], sums[k][i]);
     }
     if (finish)
-        finish_sums<SIZE>(sums[0], *finish, [&](int i) { return i / COLS * row + i % COLS * column; });
+        finish_sums<SIZE>(sums[0], *finish, row, column, [](int i, int64_t by_row, int64_t by_column) {
+            return i / COLS * by_row + i % COLS * by_column;
+        });
     if (rectify) {
         SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[0][i] = relu(sums[0][i]);
     }

@@ -33,10 +33,10 @@ class BlockedNetwork:
         After `sparsefit.conv.sparsify`, which gave every layer a mask.
     """
 
-    micro_batch = 32  # activations stay in the cache; 16 loses at low sparsity, 128 at high
-
     def __init__(self, module: SimpleCNN | ResNet8) -> None:
         self.module = module
+        # Activations stay in the cache; 16 for `SimpleCNN` loses at low sparsity, 128 for both at high.
+        self.micro_batch = 32 if isinstance(module, SimpleCNN) else 16
         self._parameters = list(module.parameters())
         # Passes write gradients, they do not add; each parameter has a place for the last micro-batch.
         self._parts = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -100,8 +100,11 @@ def chain_simple_cnn(plan: Plan, module: nn.Module) -> Value:
 
 def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
     """Append the layers of `ResNet8`."""
-    x = plan.conv(plan.input, module.get_submodule("conv1"), first=True)
-    active = plan.relu(x)
+    first = module.get_submodule("conv1")
+    assert isinstance(first, SparseLayer)
+    x = plan.value(first.geometry.c_out, *plan.input.size[1:])
+    active = plan.rectified(x)
+    plan.conv(plan.input, first, first=True, output=x, copy=active)
     for number in (1, 2, 3):
         block = module.get_submodule(f"block{number}")
         assert isinstance(block, Block)
@@ -111,9 +114,9 @@ def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
             hidden = plan.conv(active, block.conv1, relu=True, grad_after=y.grad)
             shortcut = x
         else:
-            y, spread = plan.value(2 * channels, height // 2, width // 2), plan.value(channels, height, width)
-            hidden = plan.conv(active, block.conv1, relu=True, stride_2=True, grad_before=spread.grad)
-            shortcut = plan.mean_pool(active, spread, y)
+            y = plan.value(2 * channels, height // 2, width // 2)
+            hidden = plan.conv(active, block.conv1, relu=True, stride_2=True, means=y)
+            shortcut = plan.mean_pool(active)
         # Only a block with the identity needs its input without the ReLU, and none follows another.
         active = plan.conv(hidden, block.conv2, relu=True, output=y, add=shortcut)
     return plan.conv(plan.global_mean(active), module.get_submodule("fc"))

@@ -126,7 +126,8 @@ class Plan:
         stride_2: bool = False,
         output: Value | None = None,
         add: Value | None = None,
-        grad_before: Tensor | None = None,
+        copy: Value | None = None,
+        means: Value | None = None,
         grad_after: Tensor | None = None,
     ) -> Value:
         """Append a convolution or linear layer; what surrounds it is done while its numbers are in registers.
@@ -147,9 +148,12 @@ class Plan:
             Where the output goes.
         add : Value, optional
             Is added to the first channels of the output, before the ReLU.
-        grad_before, grad_after : Tensor, optional
-            What other uses of `x` add to its gradient, before and after the ReLU that gave `x` is gone back
-            through.
+        copy : Value, optional
+            Where the output goes through a ReLU too (see `rectified`).
+        means : Value, optional
+            To its first channels `mean_pool` of `x` was added: its gradient is part of that of `x`.
+        grad_after : Tensor, optional
+            What uses of the number before the ReLU that gave `x` add to its gradient.
         """
         assert isinstance(layer, SparseLayer)
         core, g = self._core, layer.geometry
@@ -177,7 +181,13 @@ class Plan:
         data, into, grad = (
             self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
         )
-        finish = add and core.Finish(before=add.data.data_ptr(), before_channels=add.size[0])
+        finish = None
+        if add or copy:
+            finish = core.Finish(
+                before=pointer(add.data if add else None),
+                before_channels=add.size[0] if add else 0,
+                rectified=pointer(copy.data if copy else None),
+            )
         self._forward.append(
             partial(core.forward, conv, data, values, bias_pointer, pattern, into, 1, relu, finish)
         )
@@ -194,9 +204,11 @@ class Plan:
             )
         ]
         if not first:
+            assert means is None or means.border == x.border
             finish = core.Finish(
-                before=pointer(grad_before),
-                before_channels=x.size[0],
+                before=pointer(means.grad if means else None),
+                before_channels=means.size[0] if means else 0,
+                means=means is not None,
                 gate=x.data.data_ptr() if x.rectified else 0,
                 after=pointer(grad_after),
             )
@@ -232,11 +244,9 @@ class Plan:
         self._backward.append([partial(back, shape, pool, *grads, 1)])
         return y
 
-    def relu(self, x: Value) -> Value:
-        """Append a ReLU that keeps its input; both have one gradient, that of the input."""
-        data = self.value(*x.size).data
-        self._forward.append(partial(self._core.relu, self._shape(x), x.data.data_ptr(), data.data_ptr(), 1))
-        return x._replace(data=data, rectified=True)
+    def rectified(self, x: Value) -> Value:
+        """Return the place of `x` after a ReLU; both have one gradient, that of `x`."""
+        return x._replace(data=self.value(*x.size).data, rectified=True)
 
     def flatten(self, x: Value) -> Value:
         """Return the same memory as ``C · H · W`` channels of one pixel."""
@@ -244,31 +254,15 @@ class Plan:
         shape = (blocks, torch.Size(rest).numel(), 1, 1, lanes)
         return Value(x.data.view(shape), x.grad.view(shape), 0, x.rectified)
 
-    def mean_pool(self, x: Value, spread: Value, y: Value) -> Value:
-        """Append means of 2 × 2 pixels of `x`, to be added to the first channels of `y`.
-
-        The gradient of `y` reaches that of `spread`.
-        """
-        core = self._core
+    def mean_pool(self, x: Value) -> Value:
+        """Append means of 2 × 2 pixels of `x`; the gradient is left to a convolution of `x`."""
         channels, height, width = x.size
         pooled = self.value(channels, height // 2, width // 2)
         pool = self._pool(x, pooled.border)
         self._forward.append(
-            partial(core.average_pool, self._shape(x), pool, x.data.data_ptr(), pooled.data.data_ptr(), 1)
-        )
-        # Block by block: the gradient has channels more than the pooling.
-        self._backward.append(
-            [
-                partial(
-                    core.average_pool_backward,
-                    self._shape(x, images=min(self.lanes, self.n - block * self.lanes)),
-                    pool,
-                    y.grad[block].data_ptr(),
-                    spread.grad[block].data_ptr(),
-                    1,
-                )
-                for block in range(len(y.grad))
-            ]
+            partial(
+                self._core.average_pool, self._shape(x), pool, x.data.data_ptr(), pooled.data.data_ptr(), 1
+            )
         )
         return pooled
 
@@ -329,11 +323,11 @@ class Plan:
         for call in self._forward:
             call()
 
-    def _shape(self, value: Value, images: int = 0) -> Any:
-        """Return the sizes of a value, or of a block of it with so many images."""
+    def _shape(self, value: Value) -> Any:
+        """Return the sizes of a value."""
         channels, height, width = value.size
         return self._core.Blocked(
-            n=images or self.n,
+            n=self.n,
             channels=channels,
             height=height,
             width=width,
