@@ -28,11 +28,13 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     for threads in sorted({row["threads"] for row in result["rows"]}):
         rows = [row for row in result["rows"] if row["threads"] == threads]
         peak = result["peak_gflops"] * threads
+        memory = result.get("memory_peak_gflops", 0.0) * threads
+        ceiling = f" ({memory:.0f} with a factor of each from L1)" if memory else ""
         clocks = " and ".join(sorted({row["clock"] for row in rows}))
         title = (
             f"{result['cpu']}, {result['isa']}, {threads} thread{'s' * (threads > 1)}, "
-            f"peak {peak:.0f} GFLOP/s, {clocks} time, torch {result['torch']}, commit {result['commit']}, "
-            f"{result['date']}"
+            f"peak {peak:.0f} GFLOP/s{ceiling}, {clocks} time, torch {result['torch']}, "
+            f"commit {result['commit']}, {result['date']}"
         )
         title += f". torch.compile {_left_out(rows)}"
         found += [(title, *_means(rows, peak)), (f"Each layer, threads: {threads}", *_layers(rows, peak))]

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import torch
 from timing import interleave, provenance
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
 from sparsefit.experiment import model, prune
@@ -47,11 +47,31 @@ def random_images(shape: tuple[int, int, int], n: int) -> DataSet:
     return DataSet("noise", images, labels, images[:1], labels[:1], 10, (0.0,), (1.0,), "")
 
 
-def networks(name: str, sparsity: float, dataset: DataSet) -> dict[str, tuple[Network, Optimizer]]:
-    """Return the candidates with their optimizers, pruned by SNIP on one batch."""
+def snip(name: str, sparsity: float, dataset: DataSet) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return a new model and its masks, made by SNIP on one batch."""
     initial = model.build(name, dataset.input_shape, 10, seed=0)
-    indices = torch.arange(100).numpy()
-    masks = prune.masks(initial, dataset, indices, sparsity, scope="one-batch")
+    return initial, prune.masks(initial, dataset, torch.arange(100).numpy(), sparsity, scope="one-batch")
+
+
+def kept_products(name: str, sparsity: float, dataset: DataSet) -> float:
+    """Return the share of the multiply-adds of a forward pass whose weights are kept."""
+    initial, masks = snip(name, sparsity, dataset)
+    pixels = {}
+
+    def note(layer: nn.Module, _: object, output: Tensor) -> None:
+        pixels[layer] = output[0, 0].numel()
+
+    layers = {key: layer for key, layer in initial.named_modules() if f"{key}.weight" in masks}
+    for layer in layers.values():
+        layer.register_forward_hook(note)
+    initial(dataset.train_images[:1])
+    kept = sum(pixels[layer] * int(masks[f"{key}.weight"].sum()) for key, layer in layers.items())
+    return kept / sum(pixels[layer] * masks[f"{key}.weight"].numel() for key, layer in layers.items())
+
+
+def networks(name: str, sparsity: float, dataset: DataSet) -> dict[str, tuple[Network, Optimizer]]:
+    """Return the candidates with their optimizers."""
+    initial, masks = snip(name, sparsity, dataset)
 
     def dense(kind: type[TorchNetwork], memory_format: torch.memory_format) -> tuple[Network, Optimizer]:
         copy = model.build(name, dataset.input_shape, 10, seed=0).to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -124,7 +144,7 @@ def print_ratios(cells: list[dict[str, Any]]) -> None:
 def main(models: str, batches: str, seconds: float, memory: bool, json_file: str | None) -> None:
     """Print training samples/s of sparsefit and of the best dense, and their ratio."""
     torch.set_num_threads(1)
-    cells = []
+    cells, kept = [], []
     click.echo("| model | sparsity | B | dense samples/s | sparsefit samples/s | ratio | spread |")
     click.echo("|---|---|---|---|---|---|---|")
     for name in models.split(","):
@@ -132,6 +152,9 @@ def main(models: str, batches: str, seconds: float, memory: bool, json_file: str
         for sparsity in SPARSITIES:
             candidates = networks(name, sparsity, dataset)
             check(candidates, dataset)
+            kept.append(
+                {"model": name, "sparsity": sparsity, "share": kept_products(name, sparsity, dataset)}
+            )
             for size in map(int, batches.split(",")):
                 batch = torch.arange(size)
                 calls = {key: partial(step, each, dataset, batch) for key, each in candidates.items()}
@@ -147,6 +170,10 @@ def main(models: str, batches: str, seconds: float, memory: bool, json_file: str
                     f"| {dense / ours.fastest:.2f} | {ours.spread:.0%} |"
                 )
     print_ratios(cells)
+    for row in kept:
+        click.echo(
+            f"{row['model']}, sparsity {row['sparsity']:g}: {row['share']:.1%} of the products are kept"
+        )
     memories = {}
     if memory:
         for name in models.split(","):
@@ -155,7 +182,7 @@ def main(models: str, batches: str, seconds: float, memory: bool, json_file: str
             click.echo(f"\n{name}: peak memory {small:.0f} MiB at B = 128, {large:.0f} MiB at B = 8192")
     if json_file:
         with open(json_file, "w") as stream:
-            json.dump({**provenance(), "cells": cells, "peak_mib": memories}, stream, indent=1)
+            json.dump({**provenance(), "cells": cells, "kept": kept, "peak_mib": memories}, stream, indent=1)
 
 
 if __name__ == "__main__":

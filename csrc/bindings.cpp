@@ -103,8 +103,8 @@ PYBIND11_MODULE(_core, m) {
     m.def("isas", &isas);
     m.def("isa", &isa);
     m.def(
-        "fma_peak", [](double seconds) { return kernels().fma_peak(seconds); }, "seconds"_a = 0.2,
-        Unlocked());
+        "fma_peak", [](double seconds, bool from_memory) { return kernels().fma_peak(seconds, from_memory); },
+        "seconds"_a = 0.2, "from_memory"_a = false, Unlocked());
     m.def("pack", &pack_mask, "mask"_a, "groups"_a);
     m.def("forward", &forward, "conv"_a, "input"_a, "values"_a, "bias"_a, "pattern"_a, "output"_a,
           "threads"_a, "relu"_a = false, "finish"_a = py::none(), Unlocked());

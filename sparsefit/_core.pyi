@@ -77,8 +77,11 @@ def isas() -> list[str]:
 def isa() -> str:
     """Return the one in use: the best, or the one that SPARSEFIT_FORCE_ISA names (checked at first use)."""
 
-def fma_peak(seconds: float = 0.2) -> float:
-    """Return the GFLOP/s of multiply-adds on registers alone, of one thread, with the set in use."""
+def fma_peak(seconds: float = 0.2, from_memory: bool = False) -> float:
+    """Return the GFLOP/s of multiply-adds of one thread, with the set in use.
+
+    On registers alone, or with one factor of each read from L1.
+    """
 
 def cuda_architectures() -> list[str]:
     """Code for GPUs in this build, as "sm_90" or "compute_100" (PTX); empty if it was built without CUDA."""

@@ -19,7 +19,7 @@ using BackwardWeight = void (*)(const Conv&, const Operand& input, const Operand
 // Finishes and rectifies an output that holds the sums alone; it is blocked.
 using FinishPass = void (*)(const View& output, const Finish&, bool relu, int threads);
 // GFLOP/s of fused multiply-adds on registers alone, on one thread, over about this many seconds.
-using FmaPeak = double (*)(double seconds);
+using FmaPeak = double (*)(double seconds, bool from_memory);
 
 struct Kernels {
     const char* isa;

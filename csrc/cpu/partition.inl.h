@@ -5,6 +5,8 @@ constexpr int64_t kInputTileVectors = 384;  // input tile, 24 KB: most of a 32 K
 constexpr int64_t kCellWeights = 18;        // per cell; fewer would mostly load and store partial sums ...
 constexpr int64_t kInputTileLimit = 2816;   // ... so the input tile may be larger when few weights are kept
 
+constexpr int64_t kCopyWeights = 16;  // per input channel; for fewer, a copy costs more than L1 misses
+
 struct TileShape {
     int64_t rows, columns;
 };
@@ -38,7 +40,7 @@ inline int64_t staged_channel_pitch(int64_t vectors) { return aliases(vectors) ?
 inline bool reads_operand(const Gather& g) {
     const Stage& s = g.stage;
     const int64_t inputs = g.channels_per_group * (g.row_count / g.rows_per_group);
-    if (aliases(g.input.channel / kLanes) && g.starts[g.row_count] > 6 * inputs) return false;
+    if (aliases(g.input.channel / kLanes) && g.starts[g.row_count] > kCopyWeights * inputs) return false;
     return g.input.whole_vectors && s.phases == 1 && s.row_first >= -g.input.border &&
            s.row_first + s.rows(g.rows) <= g.input.height + g.input.border &&
            s.column_first >= -g.input.border && s.column_first + s.columns <= g.input.width + g.input.border;

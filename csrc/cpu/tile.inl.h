@@ -27,6 +27,17 @@ inline void add_entry(Vec (&sums)[ROWS * COLS], const float* base, int64_t row, 
         fma(weight, load(input + i / COLS * row + i % COLS * STEP * kLanes), sums[i]);
 }
 
+// Calls body(i, floats from the first output to output i). Side by side, as they mostly are, outputs lie at
+// constant distances; else GCC keeps 16 addresses at hand, and making them costs as much as four weights.
+template <int ROWS, int COLS, class Body>
+inline void each_output(int64_t row, int64_t column, const Body& body) {
+    if (column == kLanes) {
+        SPARSEFIT_UNROLL for (int i = 0; i < ROWS * COLS; ++i) body(i, i / COLS * row + i % COLS * kLanes);
+    } else {
+        SPARSEFIT_UNROLL for (int i = 0; i < ROWS * COLS; ++i) body(i, i / COLS * row + i % COLS * column);
+    }
+}
+
 // STEP: columns between the inputs of two neighbours.
 template <int ROWS, int COLS, int STEP>
 void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float bias, bool rectify,
@@ -40,8 +51,7 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
         const Vec start = broadcast(bias);
         SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[0][i] = start;
     } else {
-        SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[0][i] =
-            load(output + i / COLS * row + i % COLS * column);
+        each_output<ROWS, COLS>(row, column, [&](int i, int64_t at) { sums[0][i] = load(output + at); });
     }
     SPARSEFIT_UNROLL for (int k = 1; k < CHAINS; ++k) SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i)
         sums[k][i] = broadcast(0.0f);
@@ -62,8 +72,7 @@ void tile(const Tile& t, const Entry* entry, const Entry* end, bool opens, float
     if (rectify) {
         SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i) sums[0][i] = relu(sums[0][i]);
     }
-    SPARSEFIT_UNROLL for (int i = 0; i < SIZE; ++i)
-        store(output + i / COLS * row + i % COLS * column, sums[0][i]);
+    each_output<ROWS, COLS>(row, column, [&](int i, int64_t at) { store(output + at, sums[0][i]); });
 }
 
 using TileKernel = void (*)(const Tile&, const Entry*, const Entry*, bool opens, float bias, bool rectify,
