@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -163,13 +164,11 @@ def smoothness(workload: str, model: str, means: tuple[float, ...]) -> Iterator[
         return
     found = {0.0: parts["dense"], **{entry["sparsity"]: entry for entry in parts["sparse"]}}
     ours = ", ".join(measured(found[s]["smoothness"]) if s in found else "not measured" for s in SPARSITIES)
-    rising = [found[s]["smoothness"]["value"] for s in SPARSITIES if s in found]
-    yield (
-        claim,
-        said,
-        ours,
-        "same order, other values" if rising == sorted(rising) else "different order",
-    )
+    known = [found[s]["smoothness"] for s in SPARSITIES if s in found]
+    falls = any(later["high"] < earlier["low"] for earlier, later in itertools.combinations(known, 2))
+    rises = [entry["value"] for entry in known] == sorted(entry["value"] for entry in known)
+    order = "different order" if falls else "same order, other values" if rises else "cannot tell"
+    yield claim, said, ours, order
     for entry in parts["sparse"]:
         mean = means[SPARSITIES.index(entry["sparsity"])] / means[0]
         ratio = entry["ratios"]["smoothness"]
