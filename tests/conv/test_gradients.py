@@ -6,7 +6,7 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, vmap
 
-from sparsefit.conv import SparseConv2d, from_blocked, op, sparsify, to_blocked
+from sparsefit.conv import SparseConv2d, SparseLinear, from_blocked, op, sparsify, to_blocked
 from sparsefit.conv.call import Call
 from tests.conv.oracle import Case
 
@@ -159,3 +159,18 @@ def test_hessian_of_torch_func_equals_that_of_dense():
     want = hessian(lambda w: nn.functional.conv2d(x, w * mask, padding=1).pow(3).sum())(conv.weight.detach())
     flat = mask.flatten()
     torch.testing.assert_close(got, want.view(9, 9)[flat][:, flat])
+
+
+@pytest.mark.parametrize("backend", ["sparse", "dense"])
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_backward_input", "conv2d_backward_weight"])
+def test_opcheck_passes_for_the_rows_of_a_linear_layer(name, backend):
+    torch.manual_seed(0)
+    layer = SparseLinear.from_dense(nn.Linear(12, 7), torch.rand(7, 12) < 0.4)
+    x, g = torch.randn(5, 12, requires_grad=True), torch.randn(5, 7, requires_grad=True)
+    common = (layer.positions, layer.pattern, list(layer.geometry), None, backend)
+    arguments = {
+        "conv2d": (x, layer.values, layer.bias, *common),
+        "conv2d_backward_input": (g, layer.values, list(x.shape), *common),
+        "conv2d_backward_weight": (x, g, True, *common),
+    }[name]
+    torch.library.opcheck(getattr(torch.ops.sparsefit, name).default, arguments)

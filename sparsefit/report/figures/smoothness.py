@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+DECADE = 10
+"""Numbers that span more are drawn on a logarithmic axis."""
+
 
 def gather(decomposition: Decomposition) -> pd.DataFrame:
     """Return ``sparsity, seed, step, smoothness, loss`` of every point; empty without trajectories."""
@@ -41,6 +44,10 @@ def draw(frame: pd.DataFrame) -> Figure:
             part.plot(mean.index, mean, **style, label=sparsity_label(sparsity))
         part.set_xlabel("training step")
         part.set_ylabel(words)
-        part.set_ylim(bottom=0)
+        low, high = frame[name].min(), frame[name].max()
+        if 0 < DECADE * low < high:  # the first steps would leave all the others on one line
+            part.set_yscale("log")
+        else:
+            part.set_ylim(bottom=0)
     legend_below(figure, list(axes))
     return figure
