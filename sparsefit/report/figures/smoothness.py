@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsefit.fitting.decomposition import Decomposition
-from sparsefit.report.style import in_order, legend_below, new_figure, sparsity_label
+from sparsefit.report.style import in_order, legend_below, log_axis, new_figure, sparsity_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         part.set_ylabel(words)
         low, high = frame[name].min(), frame[name].max()
         if 0 < DECADE * low < high:  # the first steps would leave all the others on one line
-            part.set_yscale("log")
+            log_axis(part, "y", low, high, base=10)
         else:
             part.set_ylim(bottom=0)
     legend_below(figure, list(axes))
