@@ -101,7 +101,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a mapping, its "rows" one a line."""
     rest = {name: value for name, value in content.items() if name != "rows"}
     head = json.dumps({**rest, "rows": []}, indent=1).removesuffix("[]\n}")
-    rows = ",\n".join(json.dumps(row) for row in content["rows"])
+    rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in content["rows"])
     Path(path).write_text(f"{head}[\n{rows}\n]\n}}\n")
 
 

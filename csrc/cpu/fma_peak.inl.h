@@ -1,5 +1,5 @@
 // The ceilings of the benchmarks: independent multiply-adds on registers, or with one factor from L1, as a
-// tile kernel has it: an Intel core (model 167) starts two of the first in a cycle, and 1.4 of the second.
+// tile kernel has it.
 
 // Seconds that `rounds` of kFmaChains multiply-adds take.
 template <bool FROM_MEMORY>

@@ -28,7 +28,7 @@ inline void add_entry(Vec (&sums)[ROWS * COLS], const float* base, int64_t row, 
 }
 
 // Calls body(i, floats from the first output to output i). Side by side, as they mostly are, outputs lie at
-// constant distances; else GCC keeps 16 addresses at hand, and making them costs as much as four weights.
+// constant distances; else GCC computes an address for each before the first weight.
 template <int ROWS, int COLS, class Body>
 inline void each_output(int64_t row, int64_t column, const Body& body) {
     if (column == kLanes) {
