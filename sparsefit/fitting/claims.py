@@ -18,6 +18,9 @@ WIDEST = 2.0
 PAPER_SPARSITY, PAPER_RANGE = 0.9, (1.5, 4.5)
 """Range of K* sparse over dense at this sparsity over all workloads of the paper (Figure 12)."""
 
+MISPLACED = 0.05
+"""Share of trials that a boundary may leave on the wrong side."""
+
 UNKNOWN = Estimate(None, None, None)
 
 
@@ -96,6 +99,12 @@ CATALOGUE: dict[str, Description] = {
         "The range of learning rates that reach the goal is narrower in the sparse network",
         "decades, sparse less dense, mean over batch sizes",
         "Student's t interval over batch sizes: fails if it lies above 0, holds if it lies below.",
+    ),
+    "metaparameter_boundary": Description(
+        "A line over log(learning rate) and log(1 - momentum) separates complete from incomplete trials",
+        "share of trials on the wrong side of the best line",
+        f"Fails if it is above {MISPLACED:.0%} by the binomial test at {LEVEL:g}. Holds if it is not above, "
+        f"and lines do as well for less than {LEVEL:.0%} of random orders of the outcomes.",
     ),
 }
 """Every claim, in the order of the page."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEARNING_RATE = ("learning_rate", "lr", "eta", "initial_learning_rate")
+MOMENTUM = ("momentum",)
 EDGE = 0.05
 """Share of the range of learning rates, on the log scale, that counts as its edge at each end."""
 
@@ -28,7 +29,7 @@ NEEDS_RATES = "The table has no column of learning rates (learning_rate, lr)."
 
 
 class Search:
-    """The trials of a table, or its best ones: batch size, status, steps and learning rate.
+    """The trials of a table, or its best ones: batch size, status, steps, learning rate and momentum.
 
     Parameters
     ----------
@@ -43,8 +44,9 @@ class Search:
         self.by = list(columns.by)
         self.trial = columns.optional.get("trial")
         taken = {columns.batch_size, columns.steps, *columns.optional.values()}
-        rates = [name for name in cells.columns if normalise(name) in LEARNING_RATE and name not in taken]
-        self.rate = rates[0] if rates else None
+        free = [name for name in cells.columns if name not in taken]
+        self.rate = next((name for name in free if normalise(name) in LEARNING_RATE), None)
+        self.momentum = next((name for name in free if normalise(name) in MOMENTUM), None)
         steps = pd.to_numeric(cells[columns.steps], errors="coerce").to_numpy(float)
         frame = pd.DataFrame({f"by {name}": identity(cells[name]) for name in columns.by}, index=cells.index)
         frame["batch_size"] = positive(cells, columns.batch_size)
@@ -52,6 +54,11 @@ class Search:
         frame["steps"] = steps
         frame["trial"] = cells[self.trial] if self.trial else ""
         frame["rate"] = positive(cells, self.rate, empty=True) if self.rate else np.nan
+        momentum = pd.to_numeric(cells[self.momentum], errors="coerce") if self.momentum else np.nan
+        frame["momentum"] = momentum
+        frame.loc[~frame["momentum"].between(0, 1, inclusive="left"), "momentum"] = np.nan
+        if frame["momentum"].isna().all():
+            self.momentum = None
         self.table = frame[frame["rate"].notna()]
 
     def of(self, group: Mapping[str, Any]) -> pd.DataFrame:

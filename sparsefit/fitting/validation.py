@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sparsefit.errors import InputError
 from sparsefit.fitting.claims import CATALOGUE, claim
+from sparsefit.fitting.claims_boundary import metaparameter_boundary
 from sparsefit.fitting.claims_curve import hyperbola, lack_of_fit, regimes
 from sparsefit.fitting.claims_decomposition import c1_ratio
 from sparsefit.fitting.claims_momentum import critical_batch_size_momentum
@@ -120,6 +121,7 @@ def judge(found: FitResult, search: Search, decompositions: Sequence[Decompositi
         "learning_rate_grows": [learning_rate_grows(search, group, confidence) for group in groups],
         "learning_rate_inside": [learning_rate_inside(search, group) for group in groups],
         "learning_rate_range": [learning_rate_range(search, ratio, confidence) for ratio in ratios],
+        "metaparameter_boundary": [metaparameter_boundary(search, group) for group in groups],
     }
     missing = {
         "critical_batch_size_momentum": "No two groups differ only in whether the optimizer has momentum.",
