@@ -24,14 +24,14 @@ def cost() -> str:
         definition = next(iter((load_json(f"{name}/definition.json") or {}).values()))["workload"]
         size = VALIDATION[definition["dataset"]]
         hours = wall_hours(name)
-        for clock, group in table.groupby("clock"):
+        for (uncapped, clock), group in table.groupby([is_uncapped(table["sweep"]), "clock"]):
             asked, done = int(group["checks"].sum()), int(group["evaluated"].sum())
             rows.append(
                 [
-                    name.upper(),
+                    f"{name.upper()}{', no caps' if uncapped else ''}",
                     clock,
                     int(group["trials"].sum()),
-                    f"{hours[str(clock)]:.1f}",
+                    f"{hours[bool(uncapped), str(clock)]:.1f}",
                     f"{group['total_seconds'].sum() / 3600:.2f}",
                     f"{group['check_seconds'].sum() / group['seconds'].sum():.0%}",
                     f"{int(group['steps'].sum()):,}",
@@ -55,14 +55,22 @@ def cost() -> str:
     return markdown(header, rows) if rows else "Nothing has run."
 
 
-def wall_hours(name: str) -> dict[str, float]:
-    """Return how long the sessions of a workload lasted, from start to last trial, by the clock they used."""
-    hours: dict[str, float] = {}
-    for sessions in (load_json(f"{name}/provenance.json") or {}).values():
+def is_uncapped(sweeps: pd.Series) -> pd.Series:
+    """Say which rows come from sweeps without caps, by the names of their files."""
+    return sweeps.str.startswith("uncapped")
+
+
+def wall_hours(name: str) -> dict[tuple[bool, str], float]:
+    """Return how long the sessions of a workload lasted, from start to last trial.
+
+    By whether the sweep is one without caps, and by the clock that the sessions used.
+    """
+    hours: dict[tuple[bool, str], float] = {}
+    for sweep, sessions in (load_json(f"{name}/provenance.json") or {}).items():
         for session in sessions.values():
             lasted = pd.Timestamp(session["last_trial"]) - pd.Timestamp(session["started"])
-            clock = session.get("clock", "wall time")
-            hours[clock] = hours.get(clock, 0.0) + lasted.total_seconds() / 3600
+            key = (sweep.startswith("uncapped"), session.get("clock", "wall time"))
+            hours[key] = hours.get(key, 0.0) + lasted.total_seconds() / 3600
     return hours
 
 
@@ -71,6 +79,7 @@ def estimate() -> str:
     costs, fit, steps = load_table("w1/cost.csv"), load_json("w1/fit.json"), load_table("w1/counted.csv")
     if costs is None or fit is None or steps is None:
         return "Not enough has run."
+    costs = costs[~is_uncapped(costs["sweep"])]
     clean = costs[costs["clock"] == "processor time"].groupby("sparsity")[["seconds", "samples"]].sum()
     rates = clean["samples"] / clean["seconds"]
     curves = {f["group"]["sparsity"]: f["maximum_likelihood"] for f in fit["fits"]}

@@ -1,7 +1,8 @@
 """Make every file of this folder that is not measured, from the sweeps in it: python results/make.py.
 
-A folder is a workload. Its files ``sweep*.db`` (written by ``sparsefit sweep`` and ``sparsefit repeat``) and
-``decomposition.json`` (written by ``sparsefit decompose``) are measured; all the others are made of them.
+A folder is a workload. Its files ``sweep*.db`` (written by ``sparsefit sweep`` and ``sparsefit repeat``),
+``uncapped*.db`` (by ``sparsefit sweep --no-cap``) and ``decomposition.json`` (by ``sparsefit decompose``) are
+measured; all the others are made of them.
 ``steps.csv`` holds all studies with their state. While some are unfinished, as many first trials of each are
 counted as most studies have ended, as in a sweep of so many; fits and verdicts use studies finished in that
 sense.
@@ -52,7 +53,7 @@ def make_workload(folder: Path) -> Path | None:
     stale = ("steps.csv", "counted.csv", "trials.csv", "fit.json", "fit.csv", "fit.png", "validation.json")
     for name in (*stale, "seeds.csv", "seeds_fit.json", "definition.json", "provenance.json", "cost.csv"):
         (folder / name).unlink(missing_ok=True)
-    write_ancestry(folder, sweeps)
+    write_ancestry(folder, [*sweeps, *uncapped_sweeps(folder)])
     sparsefit("collect", *files, "-o", here / "steps.csv")
     parts = here / "decomposition.json"
     known = ("--decomposition", parts) if (folder / parts.name).exists() else ()
@@ -67,6 +68,24 @@ def make_workload(folder: Path) -> Path | None:
         return None
     sparsefit("validate", here / "trials.csv", *known, "--json", here / "validation.json")
     return here / "trials.csv"
+
+
+def uncapped_sweeps(folder: Path) -> list[Path]:
+    """Return the sweeps whose trials all ran to their end."""
+    return sorted(folder.glob("uncapped*.db"))
+
+
+def make_uncapped(folder: Path) -> Path | None:
+    """Make the table of a workload's uncapped trials and what `sparsefit validate` says of them."""
+    sweeps, here = uncapped_sweeps(folder), folder.relative_to(RESULTS.parent)
+    for name in ("uncapped.csv", "uncapped.json"):
+        (folder / name).unlink(missing_ok=True)
+    files = [here / sweep.name for sweep in sweeps]
+    table = here / "uncapped.csv"
+    counted = ("--first", str(count(sweeps)), "--finished") if sweeps else ()
+    if not sweeps or not sparsefit("collect", *files, *counted, "--trials", "-o", table):
+        return None
+    return table if sparsefit("validate", table, "--json", here / "uncapped.json") else None
 
 
 def count(sweeps: list[Path]) -> int:
@@ -121,11 +140,14 @@ def main() -> None:
     """Make all folders, then what compares workloads, then the pages that quote them."""
     folders = sorted(path.parent for path in RESULTS.glob("*/sweep.db"))
     tables = [table for folder in folders if (table := make_workload(folder))]
+    uncapped = [table for folder in folders if (table := make_uncapped(folder))]
     parts = [path.relative_to(RESULTS.parent) for path in sorted(RESULTS.glob("*/decomposition.json"))]
     known = [word for path in parts for word in ("--decomposition", path)]
     if tables:
         sparsefit("validate", *tables, *known, "--json", "results/validation.json")
         sparsefit("report", *tables, *known, "-o", "results/report")
+    if uncapped:
+        sparsefit("report", *uncapped, "-o", "results/uncapped")
     subprocess.run([sys.executable, RESULTS / "reproduction.py"], check=True)
 
 
