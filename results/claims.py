@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from found import (
     SPARSITIES,
     WORKLOADS,
@@ -135,7 +136,8 @@ def best_rates() -> Iterator[Row]:
             below = tried[tried < best.min()].max()
             above = tried[tried > best.max()].min()
             ours = f"{best.min():.3g} to {best.max():.3g} in {len(best)} studies"
-            ours += f"; the nearest others that were tried are {below:.3g} and {above:.3g}"
+            near = [f"{value:.3g}" for value in (below, above) if pd.notna(value)]
+            ours += f"; the nearest others that were tried: {' and '.join(near) or 'none'}"
             apart = above < low or below > high
             verdict = "same" if best.between(low, high).all() else "different" if apart else "cannot tell"
         yield f"W2: best {name.replace('_', ' ')}", said, ours, verdict

@@ -37,7 +37,8 @@ def state() -> str:
             ended = f"{trials - int(group['unfinished'].sum())} of {trials}"
             count = "none"
             if counted is not None and (counted["sparsity"] == sparsity).any():
-                most = f"first {counted['trials'].max()} of {table['trials'].max()} trials"
+                own = counted.loc[counted["sparsity"] == sparsity, "trials"].max()
+                most = f"first {own} of {group['trials'].max()} trials"
                 count = f"{(counted['sparsity'] == sparsity).sum()}, {most}"
             rows.append([name.upper(), f"{sparsity:g}", sizes, ended, f"{whole} of {len(group)}", count])
     header = ["workload", "sparsity", "batch sizes", "trials ended", "studies finished", "studies counted"]
