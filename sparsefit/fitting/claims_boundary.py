@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefit.fitting.claims import MISPLACED, UNKNOWN, claim
+from sparsefit.fitting.claims import MISPLACED, claim
 from sparsefit.fitting.claims_search import NEEDS_RATES, NEEDS_TRIALS, Search
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.results_records import Estimate
@@ -108,7 +108,7 @@ def judge(name: str, group: Mapping[str, Any], rows: list[dict[str, Any]], lines
     reason += f"; chance leaves {np.median(chance):g}"
     if exponents:
         reason += f"; on the lines η is as (1 - momentum)^{', '.join(exponents)}"
-    number = UNKNOWN if not trials else Estimate(misplaced / trials, None, None)
+    number = Estimate(misplaced / trials, None, None)
     return claim(name, verdict, f"{reason}.", number, group=group, p_value=by_chance, details=rows)
 
 

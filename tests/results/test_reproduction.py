@@ -108,3 +108,18 @@ def test_the_verdicts_come_out_again():
     saved = load("validation.json")
     assert close(json.loads(json.dumps(again["claims"])), saved["claims"])
     assert again["counts"] == saved["counts"]
+
+
+UNCAPPED = sorted(path.parent.name for path in RESULTS.glob("*/uncapped.db"))
+
+
+@pytest.mark.parametrize("name", UNCAPPED)
+def test_what_uncapped_trials_say_comes_out_again(name, tmp_path):
+    path = RESULTS / name / "uncapped.csv"
+    first = int(pd.read_csv(path)["trial"].max()) + 1
+    found = join([path.with_suffix(".db")], trials_table, finished=True, first=first)
+    found.to_csv(tmp_path / "table.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), pd.read_csv(path))
+    assert close(
+        json.loads(json.dumps(validate(path).to_dict()["claims"])), load(f"{name}/uncapped.json")["claims"]
+    )
