@@ -51,15 +51,18 @@ py::array_t<int32_t> pack_mask(py::array_t<bool, py::array::c_style | py::array:
 }
 
 void forward(const Conv& conv, const Operand& input, Address values, Address bias, Address pattern,
-             const Operand& output, int threads, bool relu, const Finish* finish) {
+             const Operand& output, int threads, bool relu, const Finish* finish, const Pooling* pooling) {
     const Pattern p(at<int32_t>(pattern));
-    // What is mended are the sums: they are finished afterwards then.
-    const bool apart = finish && !all_finite(at<float>(values), p.nnz), rectify = relu && !apart;
+    // What is mended are the sums: they are finished or pooled afterwards then.
+    const bool apart = (finish || pooling) && !all_finite(at<float>(values), p.nnz), rectify = relu && !apart;
     kernels().forward(conv, input, at<float>(values), at<float>(bias), p, output, rectify,
-                      apart ? nullptr : finish, threads);
+                      apart ? nullptr : finish, apart ? nullptr : pooling, threads);
     mend_forward(conv, input, at<float>(values), at<float>(bias), p, output, rectify);
-    if (apart)
+    if (apart && finish)
         kernels().finish(view(output, conv.n, conv.c_out, conv.h_out, conv.w_out), *finish, relu, threads);
+    if (apart && pooling)
+        kernels().blocked.bias_relu_max_pool(output_of(conv, output), pooling->pool, output.data,
+                                             pooling->bias, pooling->output, pooling->places, threads);
 }
 
 void backward_input(const Conv& conv, const Operand& grad_output, Address values, Address pattern,
@@ -74,10 +77,14 @@ void backward_input(const Conv& conv, const Operand& grad_output, Address values
 }
 
 void backward_weight(const Conv& conv, const Operand& input, const Operand& grad_output, Address pattern,
-                     Address grad_values, Address grad_bias, int threads) {
+                     Address grad_values, Address grad_bias, int threads, const Pooling* pooling) {
     const Pattern p(at<int32_t>(pattern));
     kernels().backward_weight(conv, input, grad_output, p, at<float>(grad_values), at<float>(grad_bias),
-                              threads);
+                              pooling, threads);
+    if (pooling && !all_finite(at<float>(grad_values), p.nnz))  // mending takes the whole gradient
+        kernels().blocked.bias_relu_max_pool_backward(output_of(conv, grad_output), pooling->pool,
+                                                      pooling->output, pooling->grad_output, pooling->places,
+                                                      grad_output.data, pooling->grad_bias, threads);
     mend_backward_weight(conv, input, grad_output, p, at<float>(grad_values));
 }
 
@@ -107,11 +114,11 @@ PYBIND11_MODULE(_core, m) {
         "seconds"_a = 0.2, "from_memory"_a = false, Unlocked());
     m.def("pack", &pack_mask, "mask"_a, "groups"_a);
     m.def("forward", &forward, "conv"_a, "input"_a, "values"_a, "bias"_a, "pattern"_a, "output"_a,
-          "threads"_a, "relu"_a = false, "finish"_a = py::none(), Unlocked());
+          "threads"_a, "relu"_a = false, "finish"_a = py::none(), "pooling"_a = py::none(), Unlocked());
     m.def("backward_input", &backward_input, "conv"_a, "grad_output"_a, "values"_a, "pattern"_a,
           "grad_input"_a, "threads"_a, "finish"_a = py::none(), Unlocked());
     m.def("backward_weight", &backward_weight, "conv"_a, "input"_a, "grad_output"_a, "pattern"_a,
-          "grad_values"_a, "grad_bias"_a, "threads"_a, Unlocked());
+          "grad_values"_a, "grad_bias"_a, "threads"_a, "pooling"_a = py::none(), Unlocked());
     bind_blocked(m);
     bind_device(m);
 #ifdef SPARSEFIT_CUDA

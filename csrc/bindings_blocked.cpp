@@ -52,6 +52,18 @@ void bind_blocked(py::module_& m) {
         }),
         py::kw_only(), "kernel_h"_a, "kernel_w"_a, "stride_h"_a, "stride_w"_a, "pad_top"_a = 0,
         "pad_left"_a = 0, "h_out"_a, "w_out"_a, "border"_a = 0);
+    py::class_<Pooling>(m, "Pooling")
+        .def(py::init([](const Pool& pool, Address bias, Address output, Address places, Address grad_output,
+                         Address grad_bias) {
+                 return Pooling{pool,
+                                reinterpret_cast<const float*>(bias),
+                                reinterpret_cast<float*>(output),
+                                reinterpret_cast<uint8_t*>(places),
+                                reinterpret_cast<const float*>(grad_output),
+                                reinterpret_cast<float*>(grad_bias)};
+             }),
+             py::kw_only(), "pool"_a, "bias"_a, "output"_a, "places"_a = 0, "grad_output"_a = 0,
+             "grad_bias"_a = 0);
     using K = BlockedKernels;
     bind(m, "to_blocked", &K::to_blocked, "shape", "input", "output", "threads");
     bind(m, "from_blocked", &K::from_blocked, "shape", "input", "output", "threads");

@@ -105,10 +105,13 @@ def forward(
     threads: int,
     relu: bool = False,
     finish: Finish | None = None,
+    pooling: Pooling | None = None,
 ) -> None:
     """Output = convolution of the input with the kept weights, plus the bias; every element is written.
 
-    ``relu`` replaces negative outputs by 0 (NaN stays NaN), after what ``finish`` does.
+    ``relu`` replaces negative outputs by 0 (NaN stays NaN), after what ``finish`` does. With a ``pooling``,
+    which excludes ``finish``, ``relu`` and a bias here, ``output`` is work space: what it holds afterwards is
+    unspecified.
     """
 
 def backward_input(
@@ -130,8 +133,12 @@ def backward_weight(
     grad_values: int,
     grad_bias: int,
     threads: int,
+    pooling: Pooling | None = None,
 ) -> None:
-    """Gradient to the kept values (nnz,), and to the bias (C_out,) when its pointer is not 0."""
+    """Gradient to the kept values (nnz,), and to the bias (C_out,) when its pointer is not 0.
+
+    With a ``pooling``, ``grad_output`` is work space, and the gradient follows from that of the pooled map.
+    """
 
 # Operations on blocked tensors. Operands are addresses of float32 in the layout that ``Blocked`` says; every
 # element of a result is written, and the lanes past N are zero in every result.
@@ -161,6 +168,23 @@ class Pool:
         h_out: int,
         w_out: int,
         border: int = 0,
+    ) -> None: ...
+
+class Pooling:
+    """Bias, ReLU and max-pooling behind a convolution of blocked operands, as `bias_relu_max_pool`.
+
+    Addresses of the bias, the pooled map and the places of the maxima; the last three are for gradients.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        bias: int,
+        output: int,
+        places: int = 0,
+        grad_output: int = 0,
+        grad_bias: int = 0,
     ) -> None: ...
 
 def to_blocked(shape: Blocked, input: Operand, output: int, threads: int) -> None:

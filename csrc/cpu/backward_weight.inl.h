@@ -92,7 +92,8 @@ constexpr DotTable<2> kDotsOfEverySecond;
 
 void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Operand& input,
                                                       const Operand& grad_output, const Pattern& pattern,
-                                                      float* grad_values, float* grad_bias, int threads) {
+                                                      float* grad_values, float* grad_bias,
+                                                      const Pooling* pooling, int threads) {
     // The gather convolution of the forward pass says where each weight finds its inputs.
     Gather g = forward_gather(conv, input, nullptr, nullptr, pattern, grad_output, false);
     read_every_second(g);
@@ -101,11 +102,13 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
     if (grad_bias) std::fill_n(grad_bias, conv.c_out, 0.0f);
     if (conv.n == 0) return;
     const auto& dots = g.stage.column_step == 2 ? kDotsOfEverySecond.kernel : kDots.kernel;
-    const bool staged_grad = !grad.whole_vectors, staged_input = !reads_operand(g);
+    const bool staged_grad = !grad.whole_vectors || pooling, staged_input = !reads_operand(g);
     const int64_t row_vectors =
         (staged_input ? g.stage.channels * g.stage.row_pitch() * g.stage.row_step : 0) +
         (staged_grad ? grad.channels * grad.width : 0);
-    const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
+    const int64_t unit = pooling ? 2 : 1;  // rows of a window
+    const int64_t band =
+        unit * even_part(g.rows / unit, kStageVectors / std::max<int64_t>(unit * row_vectors, 1));
     const Pitch pitch = staged_input ? Pitch{staged_channel_pitch(g.stage.rows(band) * g.stage.row_pitch()),
                                              g.stage.row_pitch()}
                                      : Pitch{in.channel / kLanes, in.row / kLanes};
@@ -154,9 +157,12 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                 const float* grads = grad.at(b, 0, i0, 0);
                 if (staged_grad) {
                     float* target = scratch(Use::kOutput).floats(grad.channels * rows * grad.width * kLanes);
-                    stage(grad, b, grad_stage, i0, rows, rows * grad.width, target);
                     grads = target;
                     grad_channel = rows * grad.width * kLanes;
+                    if (pooling)
+                        unpool_band(*pooling, grad, b, c0, c1, i0, rows, target, grad_channel, bias_sum);
+                    else
+                        stage(grad, b, grad_stage, i0, rows, rows * grad.width, target);
                     t.grad_row = grad.width * kLanes;
                     t.grad_column = kLanes;
                 }
@@ -178,7 +184,7 @@ void KERNEL(sparse_conv2d_backward_weight_over_batch)(const Conv& conv, const Op
                             t.grad = grad_tile + cell.row * grad_channel;
                             dot_products(plan.entries.data() + cell.entry, cell.count,
                                          values_sum + cell.value);
-                            if (bias_sum && cell.opens) bias_sum[cell.row] += sum_tile(t);
+                            if (bias_sum && !pooling && cell.opens) bias_sum[cell.row] += sum_tile(t);
                         }
                     }
             }

@@ -40,6 +40,22 @@ struct Pool {
     bool overlaps() const { return stride_h < kernel_h || stride_w < kernel_w; }
 };
 
+// The blocked output of a convolution.
+inline Blocked output_of(const Conv& conv, const Operand& output) {
+    return {conv.n, conv.c_out, conv.h_out, conv.w_out, output.lanes, output.border};
+}
+
+// Bias, ReLU and max-pooling behind a convolution, of its blocked output; see BlockedKernels. The gradient to
+// the output is for the way back.
+struct Pooling {
+    Pool pool;
+    const float* bias;
+    float* output;
+    uint8_t* places;  // may be null in a forward pass
+    const float* grad_output;
+    float* grad_bias;
+};
+
 // `shape` is always that of the input. Addresses that may be null: bias, grad_bias, places.
 struct BlockedKernels {
     void (*to_blocked)(const Blocked& shape, const Operand& input, float* output, int threads);

@@ -48,7 +48,7 @@ struct Window {
 
 // Maxima of one plane. A value wins when it is larger, or NaN: so the first maximum, and the last NaN, as in
 // torch.
-template <int LANES, bool RECTIFY, int SIDE>
+template <int LANES, bool RECTIFY, int SIDE, bool PLACES>
 void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, float bias, float* out,
                     uint8_t* places) {
     using V = Lanes<LANES>;
@@ -59,22 +59,27 @@ void max_pool_plane(const Blocked& shape, const Pool& pool, const float* in, flo
             const Window<SIDE> w(shape, pool, y, x);
             const int64_t at = pool.at(y, x) * LANES;
             for (int lane = 0; lane < LANES; lane += V::kCount) {
-                typename V::Float best = lowest;
+                const auto value = [&](int64_t i, int64_t j) {
+                    typename V::Float v = V::load(in + (w.first + i * shape.pitch() + j) * LANES + lane);
+                    if (RECTIFY) v += bias;
+                    return v;
+                };
+                typename V::Float best = SIDE > 0 ? value(0, 0) : lowest;
                 typename V::Int place =
                     typename V::Int{} + static_cast<int32_t>(w.top * pool.kernel_w + w.left);
                 for (int64_t i = w.top; i < w.bottom; ++i)
                     for (int64_t j = w.left; j < w.right; ++j) {
-                        typename V::Float v = V::load(in + (w.first + i * shape.pitch() + j) * LANES + lane);
-                        if (RECTIFY) v += bias;
+                        if (SIDE > 0 && i + j == 0) continue;
+                        const typename V::Float v = value(i, j);
                         const typename V::Int here =
                             typename V::Int{} + static_cast<int32_t>(i * pool.kernel_w + j);
                         const auto wins = (v > best) | (v != v);
                         best = wins ? v : best;
-                        place = wins ? here : place;
+                        if (PLACES) place = wins ? here : place;
                     }
                 if (RECTIFY) best = best < zero ? zero : best;
                 V::store(out + at + lane, best);
-                if (places) V::store(places + at + lane, place);
+                if (PLACES) V::store(places + at + lane, place);
             }
         }
 }
@@ -87,10 +92,11 @@ void max_pool(const Blocked& shape, const Pool& pool, const float* input, const 
         parallel_for(shape.planes(), threads, [&](int64_t index) {
             float* out = output + index * plane_out;
             with_side(shape, pool, [&](auto side) {
-                max_pool_plane<lanes, RECTIFY, side>(shape, pool,
-                                                     input + index * shape.plane() + shape.origin(),
-                                                     bias ? bias[index % shape.channels] : 0.0f, out,
-                                                     places ? places + index * plane_out : nullptr);
+                const auto pool_plane = places ? max_pool_plane<lanes, RECTIFY, side, true>
+                                               : max_pool_plane<lanes, RECTIFY, side, false>;
+                pool_plane(shape, pool, input + index * shape.plane() + shape.origin(),
+                           bias ? bias[index % shape.channels] : 0.0f, out,
+                           places ? places + index * plane_out : nullptr);
             });
             if (bias) clear_lanes(out, pool.plane(), lanes, shape.images(index / shape.channels));
         });

@@ -9,12 +9,14 @@ inline bool is_linear(const Conv& c) {
 
 void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const float* values,
                                    const float* bias, const Pattern& pattern, const Operand& output,
-                                   bool relu, const Finish* finish, int threads) {
+                                   bool relu, const Finish* finish, const Pooling* pooling, int threads) {
     const bool whole = !small_batch(conv) && !is_linear(conv), fuses = whole && !(finish && finish->means);
+    const bool pools = pooling && whole && pools_bands(pooling->pool, conv.h_out, conv.w_out);
     const bool rectify = relu && (fuses || !finish);
     if (whole)
         KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, rectify,
-                                                 fuses ? finish : nullptr, threads);
+                                                 fuses ? finish : nullptr, pools ? pooling : nullptr,
+                                                 threads);
     else if (small_batch(conv)) {
         const Gather g = forward_gather(conv, input, values, bias, pattern, output, rectify);
         is_linear(conv) ? KERNEL(sparse_linear_forward_over_rows)(g, threads)
@@ -24,6 +26,9 @@ void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const
                                                  threads);
     if (finish && !fuses)
         KERNEL(finish)(view(output, conv.n, conv.c_out, conv.h_out, conv.w_out), *finish, relu, threads);
+    if (pooling && !pools)
+        KERNEL(blocked_bias_relu_max_pool)(output_of(conv, output), pooling->pool, output.data, pooling->bias,
+                                           pooling->output, pooling->places, threads);
 }
 
 void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_output, const float* values,
@@ -51,11 +56,21 @@ void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_
 
 void KERNEL(sparse_conv2d_backward_weight)(const Conv& conv, const Operand& input, const Operand& grad_output,
                                            const Pattern& pattern, float* grad_values, float* grad_bias,
-                                           int threads) {
+                                           const Pooling* pooling, int threads) {
+    if (pooling && !small_batch(conv) && !is_linear(conv) &&
+        pools_bands(pooling->pool, conv.h_out, conv.w_out))
+        return KERNEL(sparse_conv2d_backward_weight_over_batch)(
+            conv, input, grad_output, pattern, grad_values, pooling->grad_bias, pooling, threads);
+    if (pooling)
+        KERNEL(blocked_bias_relu_max_pool_backward)(output_of(conv, grad_output), pooling->pool,
+                                                    pooling->output, pooling->grad_output, pooling->places,
+                                                    grad_output.data, pooling->grad_bias, threads);
+    if (!small_batch(conv) && !is_linear(conv))
+        return KERNEL(sparse_conv2d_backward_weight_over_batch)(conv, input, grad_output, pattern,
+                                                                grad_values, grad_bias, nullptr, threads);
     if (!small_batch(conv) || !is_linear(conv)) {
-        const auto kernel = is_linear(conv)     ? KERNEL(sparse_linear_backward_weight_over_batch)
-                            : small_batch(conv) ? KERNEL(sparse_conv2d_backward_weight_over_pixels)
-                                                : KERNEL(sparse_conv2d_backward_weight_over_batch);
+        const auto kernel = is_linear(conv) ? KERNEL(sparse_linear_backward_weight_over_batch)
+                                            : KERNEL(sparse_conv2d_backward_weight_over_pixels);
         return kernel(conv, input, grad_output, pattern, grad_values, grad_bias, threads);
     }
     const Gather g = forward_gather(conv, input, nullptr, nullptr, pattern, grad_output, false);

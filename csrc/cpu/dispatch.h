@@ -8,14 +8,17 @@
 namespace sparsefit {
 
 // output = convolution(input, values) + bias (0: none), finished unless `finish` is null, then rectified;
-// every element is written.
+// every element is written. With a pooling, which is of a blocked output without the others, what remains in
+// `output` is unspecified.
 using Forward = void (*)(const Conv&, const Operand& input, const float* values, const float* bias,
-                         const Pattern&, const Operand& output, bool relu, const Finish* finish, int threads);
+                         const Pattern&, const Operand& output, bool relu, const Finish* finish,
+                         const Pooling* pooling, int threads);
 using BackwardInput = void (*)(const Conv&, const Operand& grad_output, const float* values, const Pattern&,
                                const Operand& grad_input, const Finish* finish, int threads);
-// grad_bias may be null.
+// grad_bias may be null. With a pooling the gradient to the output follows from it, and what remains in
+// `grad_output` is unspecified; the gradient of the bias goes where the pooling says.
 using BackwardWeight = void (*)(const Conv&, const Operand& input, const Operand& grad_output, const Pattern&,
-                                float* grad_values, float* grad_bias, int threads);
+                                float* grad_values, float* grad_bias, const Pooling* pooling, int threads);
 // Finishes and rectifies an output that holds the sums alone; it is blocked.
 using FinishPass = void (*)(const View& output, const Finish&, bool relu, int threads);
 // GFLOP/s of fused multiply-adds on registers alone, on one thread, over about this many seconds.

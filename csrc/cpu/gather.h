@@ -8,6 +8,8 @@
 
 namespace sparsefit {
 
+struct Pooling;
+
 // Output pixels that share one set of taps: all of them in forward, one class per stride phase in
 // backward_input. Pixel (i, j) of the class is pixel (first_row + i * step_row, first_column + j *
 // step_column) of the operand.
@@ -27,6 +29,8 @@ struct Gather {
     const float *values, *bias;
     bool relu;
     const Finish* finish;  // null: nothing but the sums; else the output is made of whole vectors
+    // Null: none; else the output is not written, but what becomes of it is. Windows are 2 x 2 and cover it.
+    const Pooling* pooling;
 };
 
 Gather forward_gather(const Conv&, const Operand& input, const float* values, const float* bias,

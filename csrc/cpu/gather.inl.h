@@ -8,15 +8,17 @@ inline void gather(const Gather& g, int threads) {
     const View &in = g.input, &out = g.output;
     if (out.n == 0 || g.rows <= 0) return;
     const Stage& stage_shape = g.stage;
-    // A band is as many rows as fit the stage, input and (when the output is not made of whole vectors)
-    // output.
-    const bool staged_output = !out.whole_vectors;
+    // A band is as many rows as fit the stage, input and (when the output is not made of whole vectors, or is
+    // to be pooled) output.
+    const bool staged_output = !out.whole_vectors || g.pooling;
     const int64_t out_row_vectors = staged_output ? out.channels * out.width * g.classes[0].step_row : 0;
     const bool staged_input = !reads_operand(g);
     const int64_t row_vectors =
         (staged_input ? stage_shape.channels * stage_shape.row_pitch() * stage_shape.row_step : 0) +
         out_row_vectors;
-    const int64_t band = even_part(g.rows, kStageVectors / std::max<int64_t>(row_vectors, 1));
+    const int64_t unit = g.pooling ? 2 : 1;  // rows of a window
+    const int64_t band =
+        unit * even_part(g.rows / unit, kStageVectors / std::max<int64_t>(unit * row_vectors, 1));
     const int64_t bands = (g.rows + band - 1) / band;
     const Pitch pitch = staged_input
                             ? Pitch{staged_channel_pitch(stage_shape.rows(band) * stage_shape.row_pitch()),
@@ -120,6 +122,9 @@ inline void gather(const Gather& g, int threads) {
                     }
                 }
         }
+        if (g.pooling)
+            return pool_band(*g.pooling, out, b, c0, c1, y_first, y_last - y_first, copy,
+                             copy_pitch * kLanes);
         if (staged_output) unstage(copy, out, b, c0, c1, y_first, y_last - y_first, copy_pitch);
         clear_tail(out, b, c0, c1, y_first, y_last - y_first);
         if (g.finish && g.finish->rectified) {

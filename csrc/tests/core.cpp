@@ -144,9 +144,10 @@ void test_passes(const Kernels& k, unsigned seed) {
     for (int threads : {1, 2, 3}) {
         Tensor y(c.n, c.c_out, c.h_out, c.w_out, lanes), dx(c.n, c.c_in, c.h_in, c.w_in, lanes);
         Floats dw(p.nnz, NAN), db(c.c_out, NAN);
-        k.forward(c, in.operand(), values.data(), bias.data(), p, y.operand(), false, nullptr, threads);
+        k.forward(c, in.operand(), values.data(), bias.data(), p, y.operand(), false, nullptr, nullptr,
+                  threads);
         k.backward_input(c, grad.operand(), values.data(), p, dx.operand(), nullptr, threads);
-        k.backward_weight(c, in.operand(), grad.operand(), p, dw.data(), db.data(), threads);
+        k.backward_weight(c, in.operand(), grad.operand(), p, dw.data(), db.data(), nullptr, threads);
         for (int64_t i = 0; i < c.n; ++i) {
             for (int64_t o = 0; o < c.c_out; ++o)
                 for (int64_t a = 0; a < c.h_out; ++a)
@@ -191,6 +192,47 @@ void test_blocked(const Kernels& k, unsigned seed) {
         std::vector<Floats> all = {max, dx, mean, mean_dx, db};
         if (first.empty()) first = all;
         hold(all == first, "equal bits of pooling for every number of threads");
+    }
+}
+
+// A convolution with its pooling: in one pass where windows cover the image, else in two.
+void test_pooled(const Kernels& k, unsigned seed) {
+    Random r(seed);
+    Conv c{};
+    c.n = r.whole(1, 40), c.c_in = r.whole(1, 4), c.c_out = r.whole(1, 9), c.kh = c.kw = 3;
+    c.pad_top = c.pad_left = 1;
+    c.h_in = c.h_out = r.whole(2, 20), c.w_in = c.w_out = r.whole(2, 20);
+    const std::vector<char> mask(c.c_out * c.c_in * c.taps(), 1);
+    const std::vector<int32_t> packed =
+        pack(reinterpret_cast<const bool*>(mask.data()), c.c_out, c.c_in, c.kh, c.kw, 1);
+    const Pattern p(packed.data());
+    const Floats values = r.numbers(p.nnz), bias = r.numbers(c.c_out);
+    const int lanes = lanes_for(c.n);
+    Tensor in(c.n, c.c_in, c.h_in, c.w_in, lanes), grad(c.n, c.c_out, c.h_out / 2, c.w_out / 2, lanes);
+    in.fill(r), grad.fill(r);
+    const Blocked shape = output_of(c, in.operand());
+    const Pool pool{2, 2, 2, 2, 0, 0, grad.h, grad.w};
+    Tensor map(c.n, c.c_out, c.h_out, c.w_out, lanes), expected = grad;
+    std::vector<uint8_t> places(grad.data.size());
+    k.forward(c, in.operand(), values.data(), nullptr, p, map.operand(), false, nullptr, nullptr, 1);
+    k.blocked.bias_relu_max_pool(shape, pool, map.data.data(), bias.data(), expected.data.data(),
+                                 places.data(), 1);
+    Floats dw(p.nnz), db(c.c_out);
+    k.blocked.bias_relu_max_pool_backward(shape, pool, expected.data.data(), grad.data.data(), places.data(),
+                                          map.data.data(), db.data(), 1);
+    k.backward_weight(c, in.operand(), map.operand(), p, dw.data(), nullptr, nullptr, 1);
+    for (int threads : {1, 2, 3}) {
+        Tensor work(c.n, c.c_out, c.h_out, c.w_out, lanes), pooled = grad;
+        std::vector<uint8_t> found_places(places.size());
+        Floats found_dw(p.nnz, NAN), found_db(c.c_out, NAN);
+        const Pooling pooling{
+            pool, bias.data(), pooled.data.data(), found_places.data(), grad.data.data(), found_db.data()};
+        k.forward(c, in.operand(), values.data(), nullptr, p, work.operand(), false, nullptr, &pooling,
+                  threads);
+        hold(pooled.data == expected.data && found_places == places, "a pooled convolution");
+        k.backward_weight(c, in.operand(), work.operand(), p, found_dw.data(), nullptr, &pooling, threads);
+        for (int64_t i = 0; i < p.nnz; ++i) hold_close(found_dw[i], dw[i], "backward_weight of a pooling");
+        for (int64_t i = 0; i < c.c_out; ++i) hold_close(found_db[i], db[i], "bias of a pooling");
     }
 }
 
@@ -241,7 +283,8 @@ int main() {
     }
 #endif
     for (const Kernels* table : tables) {
-        for (unsigned seed = 0; seed < 60; ++seed) test_passes(*table, seed), test_blocked(*table, seed);
+        for (unsigned seed = 0; seed < 60; ++seed)
+            test_passes(*table, seed), test_blocked(*table, seed), test_pooled(*table, seed);
         std::printf("%s: passed\n", table->isa);
     }
 }

@@ -3,7 +3,7 @@
 Weights, gradients and activations of a trial stay where they are, so a pass over a micro-batch of a given
 size is a list of calls whose arguments are known beforehand (`plan.Plan`). What autograd and tensor
 bookkeeping cost, more than the arithmetic at a batch of two, is paid once a plan. Biases, ReLU and pooling
-are fused as far as the core goes.
+are done in the passes of the convolutions as far as the core goes.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ def chain_simple_cnn(plan: Plan, module: nn.Module) -> Value:
     """Append the layers of `SimpleCNN`."""
     x = plan.input
     for number in (1, 2):
-        layer = module.get_submodule(f"conv{number}")
-        x = plan.conv(x, layer, bias=False, first=number == 1)
-        x = plan.bias_relu_max_pool(x, layer)
+        x = plan.conv(x, module.get_submodule(f"conv{number}"), first=number == 1, pool=True)
     x = plan.flatten(x)
     if hasattr(module, "hidden"):
         x = plan.conv(x, module.get_submodule("hidden"), relu=True)

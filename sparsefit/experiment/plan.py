@@ -120,8 +120,8 @@ class Plan:
         x: Value,
         layer: nn.Module,
         *,
-        bias: bool = True,
         relu: bool = False,
+        pool: bool = False,
         first: bool = False,
         stride_2: bool = False,
         output: Value | None = None,
@@ -136,10 +136,10 @@ class Plan:
         ----------
         x : Value
         layer : SparseLayer
-        bias : bool
-            False leaves the bias to a later call.
         relu : bool
             Append a ReLU.
+        pool : bool
+            Append a ReLU and max-pooling by 2.
         first : bool
             There is no gradient to the input.
         stride_2 : bool
@@ -177,7 +177,6 @@ class Plan:
         )
         values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
         to_values, to_bias = self._gradients[layer]
-        bias_pointer = pointer(layer.bias) if bias else 0
         data, into, grad = (
             self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
         )
@@ -188,21 +187,17 @@ class Plan:
                 before_channels=add.size[0] if add else 0,
                 rectified=pointer(copy.data if copy else None),
             )
+        bias, grad_bias = (0, 0) if pool else (pointer(layer.bias), pointer(to_bias))
+        pooled, pooling, unpool = self._pooling(y, layer) if pool else (y, None, None)
         self._forward.append(
-            partial(core.forward, conv, data, values, bias_pointer, pattern, into, 1, relu, finish)
+            partial(core.forward, conv, data, values, bias, pattern, into, 1, relu, finish, pooling)
         )
-        calls: list[Call] = [
-            partial(
-                core.backward_weight,
-                conv,
-                data,
-                grad,
-                pattern,
-                to_values.data_ptr(),
-                pointer(to_bias) if bias else 0,
-                1,
-            )
-        ]
+        weight_arguments = conv, data, grad, pattern, to_values.data_ptr(), grad_bias, 1
+        calls: list[Call] = []
+        if unpool and not first:  # two passes read the gradient to the map, so it is written out
+            calls.append(unpool)
+            pooling = None
+        calls.append(partial(core.backward_weight, *weight_arguments, pooling))
         if not first:
             assert means is None or means.border == x.border
             finish = core.Finish(
@@ -215,34 +210,32 @@ class Plan:
             into = self._operand(x.grad, x.border)
             calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1, finish))
         self._backward.append(calls)
-        return y
+        return pooled
 
-    def bias_relu_max_pool(self, x: Value, layer: nn.Module) -> Value:
-        """Append bias, ReLU and max-pooling by 2 in one pass; the bias is that of the layer before."""
-        assert isinstance(layer, SparseLayer)
-        core = self._core
+    def _pooling(self, x: Value, layer: SparseLayer) -> tuple[Value, Any, Call]:
+        """Return what bias, ReLU and max-pooling by 2 make of the output of a layer, and how.
+
+        For passes of the layer, and for the gradient to `x` in a call of its own.
+        """
         channels, height, width = x.size
         y = self.value(channels, height // 2, width // 2)
+        pool = self._pool(x, y.border)
         places = pointer(self._take("places", y.data.shape, torch.uint8))
-        shape, pool = self._shape(x), self._pool(x, y.border)
-        bias, to_bias = pointer(layer.bias), pointer(self._gradients[layer][1])
-        output = y.data.data_ptr()
-        self._forward.append(
-            partial(
-                core.bias_relu_max_pool,
-                shape,
-                pool,
-                x.data.data_ptr(),
-                bias,
-                output,
-                places if self._training else 0,
-                1,
-            )
+        output, grad, grad_bias = y.data.data_ptr(), y.grad.data_ptr(), pointer(self._gradients[layer][1])
+        pooling = self._core.Pooling(
+            pool=pool,
+            bias=pointer(layer.bias),
+            output=output,
+            places=places if self._training else 0,
+            grad_output=grad,
+            grad_bias=grad_bias,
         )
-        back = core.bias_relu_max_pool_backward
-        grads = (output, y.grad.data_ptr(), places, x.grad.data_ptr(), to_bias)
-        self._backward.append([partial(back, shape, pool, *grads, 1)])
-        return y
+        back = self._core.bias_relu_max_pool_backward
+        return (
+            y,
+            pooling,
+            partial(back, self._shape(x), pool, output, grad, places, pointer(x.grad), grad_bias, 1),
+        )
 
     def rectified(self, x: Value) -> Value:
         """Return the place of `x` after a ReLU; both have one gradient, that of `x`."""
