@@ -124,8 +124,10 @@ inline void stage(const View& source, int64_t block, const Stage& shape, int64_t
     const int64_t y1 = std::clamp<int64_t>(first + rows, y0, source.height);
     const int64_t x0 = std::clamp<int64_t>(shape.column_first, 0, source.width);
     const int64_t x1 = std::clamp<int64_t>(shape.column_first + shape.row_pitch(), x0, source.width);
-    const int64_t top = y0 - first, bottom = first + rows - y1;
-    const int64_t left = x0 - shape.column_first, right = shape.row_pitch() - left - (x1 - x0);
+    // A band, or a row, may lie beside the image altogether.
+    const int64_t top = std::clamp<int64_t>(y0 - first, 0, rows), bottom = rows - top - (y1 - y0);
+    const int64_t left = std::clamp<int64_t>(x0 - shape.column_first, 0, shape.row_pitch());
+    const int64_t right = shape.row_pitch() - left - (x1 - x0);
     // Channel by channel, so that the borders of a channel are written while it is in L1.
     const bool by_channel = !(source.channel == 1 && source.lane != 1);
     if (!by_channel) stage_pixels(source, block, 0, shape.channels, y0, y1, x0, x1, grid, top, left);

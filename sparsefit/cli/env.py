@@ -9,6 +9,7 @@ import platform
 import click
 
 from sparsefit import __version__
+from sparsefit.errors import InputError
 
 PACKAGES = (
     "numpy",
@@ -54,7 +55,11 @@ def describe_core() -> str:
         from sparsefit import _core
     except ImportError as error:
         return f"not available: {error}"
-    return f"instruction set {_core.isa()}; usable here: {', '.join(_core.isas())}"
+    try:
+        isa = _core.isa()
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return f"instruction set {isa}; usable here: {', '.join(_core.isas())}"
 
 
 def describe_cuda() -> str:

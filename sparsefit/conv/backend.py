@@ -18,7 +18,7 @@ from torch import Tensor
 from sparsefit.conv import cuda
 from sparsefit.conv.call import Call, Problem
 from sparsefit.conv.layout import memory_format
-from sparsefit.errors import MissingCoreError
+from sparsefit.errors import InputError, MissingCoreError
 
 ALIGNMENT = 64
 
@@ -44,6 +44,8 @@ def load_core() -> ModuleType:
     ------
     MissingCoreError
         The core was not built, or was built for something else.
+    InputError
+        SPARSEFIT_FORCE_ISA names no instruction set that is usable here.
     """
     try:
         from sparsefit import _core
@@ -53,6 +55,10 @@ def load_core() -> ModuleType:
             "'pip install .' in the source tree, or 'python setup.py build_ext --inplace' for an editable "
             "install"
         ) from error
+    try:
+        _core.isa()
+    except ValueError as error:  # what SPARSEFIT_FORCE_ISA names is not there
+        raise InputError(str(error)) from error
     return _core
 
 
@@ -67,8 +73,8 @@ def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> T
     """Return the output of the convolution, in the layout of the input."""
     sized, n = call.sized, call.n
     output = empty(input, sized.geometry.c_out, sized.output_size, n)
-    values = values.contiguous()
-    bias = None if bias is None else bias.contiguous()
+    values = _written_out(values).contiguous()
+    bias = None if bias is None else _written_out(bias).contiguous()
     x = _readable(input, n)
     x_operand, y_operand = _operand(x, n), _operand(output, n)
     core, bias_pointer = load_core(), 0 if bias is None else bias.data_ptr()
@@ -103,7 +109,7 @@ def backward_input(call: Call, grad_output: Tensor, values: Tensor) -> Tensor:
     """Return the gradient to the input, in the layout of the gradient to the output."""
     sized, n = call.sized, call.n
     grad_input = empty(grad_output, sized.geometry.c_in, sized.size, n)
-    values = values.contiguous()
+    values = _written_out(values).contiguous()
     g = _readable(grad_output, n)
     g_operand, x_operand = _operand(g, n), _operand(grad_input, n)
     core, pattern = load_core(), call.pattern.data_ptr()
@@ -142,6 +148,7 @@ def backward_weight(
 
 def to_blocks(x: Tensor, lanes: int) -> Tensor:
     """Return the blocks (ceil(N / lanes), C, H, W, lanes) of a strided (N, C, H, W)."""
+    x = _readable(x, None)
     n, channels, height, width = x.shape
     blocks = x.new_empty((-(-n // lanes), channels, height, width, lanes))
     if cuda.is_on(x):
@@ -211,7 +218,7 @@ def max_pool_backward(
 
 def bias_relu_max_pool(data: Tensor, bias: Tensor, n: int, window: Window) -> tuple[Tensor, Tensor]:
     """Return the maxima of max(data + bias, 0) over windows, and the place of each as uint8."""
-    data, bias = _readable(data, n), bias.contiguous()
+    data, bias = _readable(data, n), _written_out(bias).contiguous()
     output = empty(data, data.shape[1], (window.h_out, window.w_out), n)
     places = torch.empty_like(output, dtype=torch.uint8)
     load_core().bias_relu_max_pool(
@@ -319,10 +326,18 @@ def empty(like: Tensor, channels: int, size: Sequence[int], n: int | None) -> Te
 
 def _readable(tensor: Tensor, n: int | None) -> Tensor:
     """Return what the core can read: any strides, or blocks that are contiguous and aligned."""
+    tensor = _written_out(tensor)
     if n is None:
         return tensor
     tensor = tensor.contiguous()
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
+
+
+def _written_out(tensor: Tensor) -> Tensor:
+    """Return a tensor whose memory holds its numbers: not their negatives, as torch has it, or nothing."""
+    if tensor.is_neg():
+        return tensor.resolve_neg()
+    return tensor.clone() if tensor._is_zerotensor() else tensor
 
 
 def _operand(tensor: Tensor, n: int | None) -> object:

@@ -19,9 +19,11 @@ from torch.utils import _pytree
 
 from sparsefit.conv import blocked_op, cuda, layout
 from sparsefit.conv.backend import Window, handles
-from sparsefit.conv.mask import shape_text
+from sparsefit.conv.mask import check_tensor, shape_text
 from sparsefit.conv.registration import functorch_is_active
 from sparsefit.errors import InputError
+
+LANES_ALLOWED = (1, 2, 4, 8, layout.LANES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,24 @@ class Blocked:
     data: Tensor
     n: int
 
+    def __post_init__(self) -> None:
+        # Compilers and pytrees put what they like in the place of the tensor.
+        if not isinstance(self.data, Tensor):
+            return
+        shape, n = self.data.shape, self.n
+        if len(shape) not in (3, 5) or shape[-1] not in LANES_ALLOWED:
+            raise InputError(
+                "a blocked batch is (blocks, C, H, W, lanes) or (blocks, F, lanes) with "
+                f"{', '.join(map(str, LANES_ALLOWED))} lanes, got {shape_text(shape)}: "
+                "make it with to_blocked"
+            )
+        lanes = shape[-1]
+        if n < 0 or shape[0] != -(-n // lanes) or (lanes < LANES_ALLOWED[-1] and n > lanes):
+            raise InputError(
+                f"{n} samples cannot lie in {shape[0]} blocks of {lanes} lanes: "
+                "blocks of 16, or one block of fewer lanes, hold as many; make it with to_blocked"
+            )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the batch that this stands for: (n, C, H, W) or (n, F)."""
@@ -54,6 +74,10 @@ class Blocked:
     def lanes(self) -> int:
         """Samples in a block."""
         return self.data.shape[-1]
+
+    def dim(self) -> int:
+        """Return the dimensions of the batch that this stands for, as a tensor does."""
+        return self.ndim
 
     def spatial(self) -> Tensor:
         """Return the data if it is (blocks, C, H, W, lanes), else say what is wrong."""
@@ -94,6 +118,7 @@ _pytree.register_pytree_node(
 
 def to_blocked(x: Tensor) -> Blocked:
     """Return a batch (N, C, H, W) or (N, F), of any strides, in blocks of 16 lanes, or fewer if N < 16."""
+    check_tensor("to_blocked", x)
     if x.dim() not in (2, 4):
         raise InputError(f"to_blocked takes (N, C, H, W) or (N, F), got {shape_text(x.shape)}")
     n = x.shape[0]
@@ -105,6 +130,8 @@ def to_blocked(x: Tensor) -> Blocked:
 
 def from_blocked(x: Blocked) -> Tensor:
     """Return the batch as a contiguous (N, C, H, W) or (N, F)."""
+    if not isinstance(x, Blocked):
+        raise InputError(f"from_blocked takes a Blocked batch, got {_describe(x)}")
     from_blocks = blocked_op.from_blocks if _has_kernels(x.data) else layout.from_blocks
     if x.ndim == 4:
         return from_blocks(x.data, x.n)
@@ -202,6 +229,10 @@ def avg_pool2d(
     is_plain_mean = (count_include_pad or edge == (0, 0)) and not divisor_override and not ceil_mode
     if _has_pooling(x.data) and _is_small(window) and is_plain_mean:
         return Blocked(blocked_op.average_pool(x.data, x.n, window), x.n)
+    height, width = x.shape[2:]
+    if kernel[0] > height or kernel[1] > width:  # with its padding the image may be large enough
+        mean = functional.avg_pool2d
+        return _outside(mean)(x, kernel, step, edge, ceil_mode, count_include_pad, divisor_override)
     pooled = functional.avg_pool3d(
         x.data, (*kernel, 1), (*step, 1), (*edge, 0), ceil_mode, count_include_pad, divisor_override
     )

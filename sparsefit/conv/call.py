@@ -133,6 +133,15 @@ class Call:
             self._problem = problem(self.geometry, tuple(input_shape), self.n, self.positions.shape[0])
         return self._problem
 
+    @property
+    def has_dense_weight(self) -> bool:
+        """Whether a pass has made the dense weight already."""
+        return self._weight is not None
+
+    def forget_dense_weight(self) -> None:
+        """Make the next pass that needs the dense weight pay for it."""
+        self._weight = self._values = None
+
     def dense_weight(self, values: Tensor) -> Tensor:
         """Return the weight with zeros between the values; forward makes it, the gradient finds it again.
 

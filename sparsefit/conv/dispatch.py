@@ -160,7 +160,7 @@ def _takes_sparse(
         if situation not in _choices:
             with torch.autocast("cpu", enabled=False):
                 _choices[situation] = _measure(
-                    situation, partial(sparse, call, *arguments), partial(dense, call, *arguments)
+                    situation, call, partial(sparse, call, *arguments), partial(dense, call, *arguments)
                 )
         taken = sized.chosen[key] = _choices[situation].backend == "sparse"
     return taken
@@ -190,20 +190,31 @@ def _by_density(situation: Situation) -> Choice:
     return Choice(situation, "sparse" if wins else "dense", None, None)
 
 
-def _measure(situation: Situation, sparse: Callable[[], object], dense: Callable[[], object]) -> Choice:
-    calls = {"sparse": sparse, "dense": dense}
+def _measure(
+    situation: Situation, call: Call, sparse: Callable[[], object], dense: Callable[[], object]
+) -> Choice:
+    has_weight = call.has_dense_weight  # of the forward pass, if that is dense
+
+    def dense_anew() -> object:
+        if not has_weight:
+            call.forget_dense_weight()
+        return dense()
+
+    calls = {"sparse": sparse, "dense": dense_anew}
     best = dict.fromkeys(calls, float("inf"))
-    for call in calls.values():  # warms caches up and lets torch make its primitives
-        call()
+    for run_it in calls.values():  # warms caches up and lets torch make its primitives
+        run_it()
     rounds, spent = 0, 0.0
     while rounds < ROUNDS or spent < SECONDS:
-        for name, call in calls.items():
+        for name, run_it in calls.items():
             start = time.perf_counter()
-            call()
+            run_it()
             taken = time.perf_counter() - start
             best[name] = min(best[name], taken)
             spent += taken
         rounds += 1
+    if not has_weight:
+        call.forget_dense_weight()
     winner = "sparse" if best["sparse"] < MARGIN * best["dense"] + DENSE_EXTRA else "dense"
     return Choice(situation, winner, best["sparse"], best["dense"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sparsefit.conv.mask import shape_text
 from sparsefit.errors import InputError
 
 
@@ -53,6 +54,14 @@ class Geometry(NamedTuple):
             raise InputError(f"padding must be 'same', 'valid' or numbers, got {padding!r}")
         else:
             edges = (padding[0], padding[0], padding[1], padding[1])
+        for name, sizes, least in (
+            ("kernel size", (kh, kw), 1),
+            ("stride", stride, 1),
+            ("dilation", dilation, 1),
+            ("padding", edges, 0),
+        ):
+            if min(sizes) < least:
+                raise InputError(f"{name} must be {least} or more, got {shape_text(sizes)}")
         return cls._make((*weight_shape, *stride, *edges, *dilation, groups))
 
     @property

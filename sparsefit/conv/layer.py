@@ -15,7 +15,7 @@ from sparsefit.conv.blocked import Blocked, bias_relu_max_pool2d
 from sparsefit.conv.call import Call
 from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
 from sparsefit.conv.geometry import Geometry
-from sparsefit.conv.mask import check_mask, shape_text
+from sparsefit.conv.mask import check_mask, check_tensor, shape_text
 from sparsefit.conv.packed import gather, pattern, positions, scatter
 from sparsefit.errors import InputError
 
@@ -52,6 +52,15 @@ class SparseLayer(nn.Module, ABC):
         if isinstance(bias, nn.Parameter):
             self.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
         self.train(dense.training)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            raise AttributeError(
+                f"{type(self).__name__} has no weight: its parameter is `values`, dense_weight() makes one. "
+                "An nn.TransformerEncoderLayer looks for it in evaluation: "
+                "torch.backends.mha.set_fastpath_enabled(False)"
+            )
+        return super().__getattr__(name)
 
     @property
     def sparsity(self) -> float:
@@ -105,27 +114,40 @@ class SparseLayer(nn.Module, ABC):
     ) -> None:
         """Take the mask of the state dict first, so that its values fit."""
         mask, values = state_dict.get(f"{prefix}mask"), state_dict.get(f"{prefix}values")
-        if mask is not None and values is not None:
+        if mask is not None:
             try:
-                device = self.mask.device if self.mask.device.type != "meta" else mask.device
-                mask = check_mask(mask.to(device), self.mask.to(device), f"{prefix}mask")
-                kept = int(mask.sum())
-                if values.shape != (kept,):
-                    raise InputError(
-                        f"{prefix}values must have the shape ({kept},) that its mask gives, got "
-                        f"{shape_text(values.shape)}: values and mask are not from one layer"
-                    )
+                self._take_mask(mask, values, prefix)
             except InputError as error:
                 error_msgs.append(str(error))
                 return
-            if not torch.equal(mask, self.mask.to(device)):
-                self._set_mask(mask)
-                # In place, so that an optimizer that holds the parameter goes on holding it.
-                self.values.data = self.values.data.new_zeros(kept)
-                self.values.grad = None
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    def _take_mask(self, mask: Tensor, values: Tensor | None, prefix: str) -> None:
+        """Become a layer with this mask; the values are loaded afterwards."""
+        is_meta = self.mask.device.type == "meta"
+        old = torch.empty(self.mask.shape, dtype=torch.bool) if is_meta else self.mask
+        if isinstance(mask, Tensor):
+            mask, old = (mask, old.to("meta")) if mask.device.type == "meta" else (mask.to(old.device), old)
+        mask = check_mask(mask, old, f"{prefix}mask")
+        is_old = not is_meta and torch.equal(mask, old)
+        if values is None:
+            if not is_old:
+                raise InputError(f"{prefix}mask comes without {prefix}values, which belong to it")
+            return
+        kept = int(mask.sum())
+        if values.shape != (kept,):
+            raise InputError(
+                f"{prefix}values must have the shape ({kept},) that its mask gives, got "
+                f"{shape_text(values.shape)}: values and mask are not from one layer"
+            )
+        # Also where the mask is the old one: after `to_empty`, what was made from it is lost.
+        self._set_mask(mask)
+        if not is_old:
+            # In place, so that an optimizer that holds the parameter goes on holding it.
+            self.values.data = self.values.data.new_zeros(kept)
+            self.values.grad = None
 
 
 class SparseConv2d(SparseLayer):
@@ -176,6 +198,7 @@ class SparseConv2d(SparseLayer):
         """Return the convolution of the input with the kept weights, plus the bias; layout as the input."""
         if isinstance(input, Blocked):
             return self._convolve_blocked(input)
+        check_tensor("SparseConv2d", input)
         if input.dim() not in (3, 4):
             raise InputError(
                 "SparseConv2d takes (N, C, H, W), (C, H, W) or a Blocked batch, "
@@ -260,6 +283,7 @@ class SparseLinear(SparseLayer):
                 )
             output = self._convolve(input.data[:, :, None, None], input.n)
             return Blocked(output[:, :, 0, 0], input.n)
+        check_tensor("SparseLinear", input)
         if input.dim() == 0 or input.shape[-1] != self.geometry.c_in:
             raise InputError(
                 f"SparseLinear takes (..., {self.geometry.c_in}), "
@@ -284,11 +308,23 @@ def _check_dense(layer: nn.Module, kind: type[nn.Module]) -> None:
     name = f"torch.nn.{kind.__name__}"
     if not isinstance(layer, kind) or type(layer).forward is not kind.forward:
         raise InputError(f"from_dense takes a {name} with the forward of {name}, got {type(layer).__name__}")
-    if layer._parameters.get("weight") is None:
-        raise InputError(
-            f"the weight of this {name} is computed from other parameters (pruning, weight norm, ...): "
-            "make it plain first, for example with torch.nn.utils.prune.remove"
-        )
+    if "forward" in vars(layer) or (
+        isinstance(layer, nn.Conv2d) and type(layer)._conv_forward is not nn.Conv2d._conv_forward
+    ):
+        raise InputError(f"this {name} computes in a way of its own, which would be lost")
+    for part in ("weight", "bias"):
+        parameter = layer._parameters.get(part)
+        if parameter is None and (part == "weight" or layer.bias is not None):
+            raise InputError(
+                f"the {part} of this {name} is computed from other parameters (pruning, weight norm, ...): "
+                "make it plain first, for example with torch.nn.utils.prune.remove"
+            )
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise InputError(f"the {part} of this {name} has no size yet: call the layer once")
+        if parameter is not None and (parameter._backward_hooks or parameter._post_accumulate_grad_hooks):
+            raise InputError(
+                f"the {part} of this {name} has hooks, which would be lost: hook the new parameter"
+            )
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(layer, hook) for hook in hooks):
         raise InputError(f"this {name} has hooks, which would be lost: remove them and hook the sparse layer")

@@ -32,6 +32,7 @@ def check_mask(mask: Tensor, weight: Tensor, name: str) -> Tensor:
             f"{name}: a mask is a bool tensor, got {type(mask).__name__}: "
             "pass torch.as_tensor(mask, dtype=torch.bool)"
         )
+    check_tensor(f"{name}: a mask", mask)
     if mask.dtype != torch.bool:
         raise InputError(
             f"{name}: a mask is a bool tensor, got dtype {mask.dtype}: pass mask != 0 or mask.bool()"
@@ -51,6 +52,14 @@ def check_mask(mask: Tensor, weight: Tensor, name: str) -> Tensor:
             f"{name}: a mask on the meta device has no content: build the layer on a real device"
         )
     return mask.detach().clone(memory_format=torch.contiguous_format)
+
+
+def check_tensor(what: str, x: object) -> None:
+    """Refuse what is no strided tensor."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"{what} takes a tensor, got {type(x).__name__}: pass torch.as_tensor(x)")
+    if x.layout != torch.strided:
+        raise InputError(f"{what} takes a dense tensor, got one with layout {x.layout}: pass x.to_dense()")
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -23,11 +23,12 @@ def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> T
     call.size(input.shape)
     _check_values(call, values)
     _check_numbers("input", input, values)
-    if bias is not None and (bias.shape[0] != call.geometry.c_out or bias.dtype != values.dtype):
-        raise InputError(
-            f"bias must be {values.dtype} of shape ({call.geometry.c_out},), "
-            f"got {bias.dtype} of shape {shape_text(bias.shape)}"
-        )
+    if bias is not None:
+        if bias.shape != (call.geometry.c_out,):
+            raise InputError(
+                f"bias must have the shape ({call.geometry.c_out},), got {shape_text(bias.shape)}"
+            )
+        _check_numbers("bias", bias, values)
     return dispatch.run("forward", call, input, kernels.forward, _dense_forward, (input, values, bias))
 
 

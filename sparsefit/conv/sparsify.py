@@ -38,6 +38,10 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
     InputError
         A name is not a Conv2d or Linear of the model, or its mask or weight cannot be used.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"sparsify takes a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(masks, Mapping) or not all(isinstance(key, str) for key in masks):
+        raise InputError("masks must be a dict from the name of a layer to its mask, as {'features.0': mask}")
     model = copy.deepcopy(model)
     layers = {
         name: module for name, module in model.named_modules(remove_duplicate=False) if type(module) in KINDS

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sparsefit.conv import SparseConv2d, choices, dispatch, restore_choices, to_blocked
+from sparsefit.conv.call import Call
 from tests.conv.oracle import Case
 
 CASE = Case(n=8, c_in=8, c_out=8, size=(8, 8))
@@ -29,18 +30,33 @@ def clock(monkeypatch):
         now = [0.0]
         monkeypatch.setattr(dispatch.time, "perf_counter", lambda: now[0])
 
-        def measure(situation, run_sparse, run_dense, real=dispatch._measure):
+        def measure(situation, call, run_sparse, run_dense, real=dispatch._measure):
             def taking(seconds):
-                def call():
+                def take():
                     now[0] += seconds
 
-                return call
+                return take
 
-            return real(situation, taking(sparse), taking(dense))
+            return real(situation, call, taking(sparse), taking(dense))
 
         monkeypatch.setattr(dispatch, "_measure", measure)
 
     return fake
+
+
+def test_dense_is_measured_with_the_weight_that_it_has_to_make(auto, monkeypatch):
+    made = []
+    real = Call.dense_weight
+
+    def note(call, values):
+        made.append(call.has_dense_weight)
+        return real(call, values)
+
+    monkeypatch.setattr(Call, "dense_weight", note)
+    layer, x = layer_and_input()
+    layer(x)
+    assert len(made) >= 4  # to warm up, and in three rounds
+    assert not any(made)
 
 
 @pytest.mark.parametrize(

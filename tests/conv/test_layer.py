@@ -196,6 +196,33 @@ def test_a_state_that_does_not_fit_is_refused_by_name():
         sparse().load_state_dict(state)
 
 
+def test_a_mask_without_its_values_is_refused_unless_it_is_the_old_one():
+    layer, other = sparse(), sparse(seed=5)
+    state = layer.state_dict()
+    del state["values"]
+    assert layer.load_state_dict(state, strict=False).missing_keys == ["values"]
+    with pytest.raises(RuntimeError, match="mask comes without values"):
+        other.load_state_dict(state, strict=False)
+
+
+def test_state_is_assigned_to_a_layer_on_the_meta_device():
+    layer = sparse()
+    empty = copy.deepcopy(layer).to("meta")
+    empty.load_state_dict(layer.state_dict(), assign=True)
+    assert torch.equal(empty(X), layer(X))
+    with pytest.raises(RuntimeError, match="meta device has no content"):
+        layer.load_state_dict(empty.to("meta").state_dict())
+
+
+def test_state_reloads_after_to_empty():
+    layer = sparse()
+    empty = copy.deepcopy(layer).to_empty(device="cpu")
+    empty.mask.copy_(layer.mask)  # as may happen by chance: what is made from it is lost all the same
+    empty.positions.zero_(), empty.pattern.zero_()
+    empty.load_state_dict(layer.state_dict())
+    assert torch.equal(empty(X), layer(X))
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_compute_the_same_and_share_nothing(copied):
     layer = sparse()

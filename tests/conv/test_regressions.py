@@ -192,3 +192,31 @@ def test_nan_in_the_values_stays_out_of_the_idle_lanes():
         layer.values.fill_(float("nan"))
         layer.bias.fill_(float("nan"))
     assert (layer(to_blocked(torch.randn(3, 4, 9, 7))).data[..., 3:] == 0).all()
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 2), (3, 4), (3, 5)])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_bands_that_lie_in_the_padding_altogether_are_zeros(kernel, padding, blocked):
+    # Channels enough that the work is cut into bands of a few rows.
+    case = Case(n=16, c_in=128, c_out=4, size=(24, 24), kernel=(kernel, kernel), padding=(padding, padding))
+    conv, mask, layer = layer_of(case)
+    side = 24 + 2 * padding - kernel + 1
+    x, grad = torch.randn(16, 128, 24, 24), torch.randn(16, 4, side, side)
+    check(conv, mask, x, grad, run(layer, x, grad, blocked=blocked))
+
+
+def test_a_tensor_that_stands_for_the_negative_of_its_memory_is_right():
+    conv, mask, layer = layer_of(Case(n=3))
+    x = torch.randn(3, 4, 9, 7, dtype=torch.cfloat).conj().imag
+    grad = torch.randn(3, 5, 9, 7, dtype=torch.cfloat).conj().imag
+    assert x.is_neg()
+    check(conv, mask, x.resolve_neg(), grad.resolve_neg(), run(layer, x, grad))
+    assert torch.equal(from_blocked(to_blocked(x)), x.resolve_neg())
+    linear = SparseLinear.from_dense(nn.Linear(7, 2), torch.rand(2, 7) < 0.5, backend="sparse")
+    torch.testing.assert_close(linear(x), linear(x.resolve_neg()), rtol=0, atol=0)
+
+
+def test_a_tensor_of_zeros_without_memory_is_right():
+    _, _, layer = layer_of(Case(n=3))
+    zeros = torch._efficientzerotensor((3, 4, 9, 7))
+    assert torch.equal(layer(zeros), layer(torch.zeros(3, 4, 9, 7)))
