@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli import output
 from sparsefit.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -111,17 +112,14 @@ def command(
 
 def write(table: pd.DataFrame, out: str, rows: str) -> None:
     """Write a table as CSV or Parquet and say on the error stream how many rows it has."""
-    try:
-        if out.endswith(".parquet"):
-            table.to_parquet(out, index=False)
-        elif out == "-":
-            click.echo(table.to_csv(index=False), nl=False)
-        else:
-            table.to_csv(out, index=False)
-    except ImportError as error:
-        raise MissingDependencyError("writing Parquet", "sparsefit[parquet]") from error
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
+    if out.lower().endswith(".parquet"):
+        try:
+            content = table.to_parquet(index=False)
+        except ImportError as error:
+            raise MissingDependencyError("writing Parquet", "sparsefit[parquet]") from error
+    else:
+        content = table.to_csv(index=False).encode()
+    output.write(out, content)
     if out != "-":
         click.echo(f"{out}: {len(table)} {rows}", err=True)
 

@@ -10,6 +10,9 @@ import click
 
 from sparsefit.errors import InputError
 
+SQLITE = b"SQLite format 3\0"
+"""How the file of a sweep begins."""
+
 
 def check_writable(option: str, target: Path) -> None:
     """Refuse an output that cannot be written before any work is spent on it; nothing is left behind."""
@@ -34,6 +37,8 @@ def write(path: str, content: bytes) -> None:
         return
     target = Path(path)
     try:
+        if is_sqlite(target):
+            raise InputError(f"{path} is a SQLite database, as sweeps are, and is kept: name another file")
         if target.exists() and not target.is_file():  # a pipe or a device cannot be put in place whole
             target.write_bytes(content)
             return
@@ -45,3 +50,11 @@ def write(path: str, content: bytes) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def is_sqlite(path: Path) -> bool:
+    """Tell whether a file begins as one of SQLite."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(SQLITE)) == SQLITE

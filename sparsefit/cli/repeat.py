@@ -37,7 +37,7 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
     """
     from sparsefit.experiment import repeats
     from sparsefit.experiment.engine import LocalProcesses
-    from sparsefit.experiment.provenance import collect_provenance
+    from sparsefit.experiment.provenance import begin_session
     from sparsefit.experiment.runner import TrialRunner, mask_folder
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.sweep import Terminated, terminable
@@ -53,9 +53,7 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
         specs = repeats.missing(store, seeds)
         total = len(specs)
         if specs:
-            store.begin_session(
-                collect_provenance(store.definition.workload.dataset, runner.dataset.checksum, jobs)
-            )
+            begin_session(store, runner, jobs)
         done = 0
 
         def report(spec: RepeatSpec, run: TrialEnd) -> None:
@@ -78,7 +76,8 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
             sys.exit(130 if isinstance(signal, KeyboardInterrupt) else 143)
     if left_out:
         raise InputError(
-            f"{len(left_out)} runs were left out because their process died; use fewer --jobs; "
+            f"{len(left_out)} runs were left out because their process died; if memory ran out, use fewer "
+            "--jobs; "
             f"go on with: sparsefit repeat {sweep} --seeds {seeds}"
         )
     click.echo(f"{sweep}: every winner has its repeats; table: sparsefit collect {sweep} --repeats", err=True)

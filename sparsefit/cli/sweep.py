@@ -52,7 +52,7 @@ def command(
     from sparsefit.experiment import workload as workloads
     from sparsefit.experiment.engine import LocalProcesses
     from sparsefit.experiment.progress import reporting
-    from sparsefit.experiment.provenance import collect_provenance
+    from sparsefit.experiment.provenance import begin_session
     from sparsefit.experiment.runner import TrialRunner, mask_folder
     from sparsefit.experiment.store import Store, open_store
     from sparsefit.experiment.study import Definition, parse_batch_sizes, parse_sparsities
@@ -78,8 +78,8 @@ def command(
         chosen = workloads.load(workload)
         definition = Definition(
             chosen,
-            parse_batch_sizes(batch_sizes) if batch_sizes else chosen.batch_sizes,
-            parse_sparsities(sparsity) if sparsity else chosen.sparsities,
+            chosen.batch_sizes if batch_sizes is None else parse_batch_sizes(batch_sizes),
+            chosen.sparsities if sparsity is None else parse_sparsities(sparsity),
             chosen.trials if trials is None else trials,
             cap=not no_cap,
             curves=full_curves,
@@ -87,12 +87,13 @@ def command(
         )
     runner = TrialRunner(definition, data_dir)
     definition.check_batch_sizes(runner.n_training)
+    runner.check()
     if resume is None:
         assert out is not None
         store = Store.create(out, definition)
     jobs = jobs or os.cpu_count() or 1
     with store:
-        store.begin_session(collect_provenance(definition.workload.dataset, runner.dataset.checksum, jobs))
+        begin_session(store, runner, jobs)
         if resume is not None and trials is not None:
             store.extend(trials)
             runner = TrialRunner(store.definition, data_dir)
@@ -112,7 +113,8 @@ def command(
             raise
     if left_out:
         raise InputError(
-            f"{len(left_out)} trials were left out because their process died; use fewer --jobs; "
+            f"{len(left_out)} trials were left out because their process died, as said above; if memory ran "
+            "out, use fewer --jobs; "
             f"go on with: sparsefit sweep --resume {store.path}"
         )
     click.echo(f"{store.path}: finished; tables: sparsefit collect {store.path} -o results.csv", err=True)

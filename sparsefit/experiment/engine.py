@@ -196,11 +196,13 @@ def serve(connection: Connection, pickled: bytes) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     function = pickle.loads(pickled)
     while True:
+        # The parent may close its end, or be gone, at any moment.
         try:
             spec = connection.recv()
-        except EOFError:
+            result = call(function, spec)
+            connection.send(result)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             return
-        connection.send(call(function, spec))
 
 
 def end_with_parent() -> None:

@@ -54,6 +54,12 @@ class Range:
         if self.scale == "REVERSE_LOG_SCALE" and self.max_value >= 1:
             raise InputError(f"max_value: got {self.max_value}, but REVERSE_LOG_SCALE needs values below 1")
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and largest value."""
+        ends = (self.min_value, self.max_value)
+        return (int(ends[0]), int(ends[1])) if self.type == "INTEGER" else ends
+
     def value(self, u: float) -> float:
         """Map a coordinate in [0, 1) to a value in the release's arithmetic, so that its numbers come out."""
         if self.scale == "LOG_SCALE":

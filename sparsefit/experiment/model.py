@@ -6,6 +6,7 @@ The built-in models are chains of named, plain torch layers, so that `sparsefit.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 from collections import OrderedDict
@@ -177,7 +178,49 @@ def build(name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> n
         raise InputError(f"model {name!r} returned {type(model).__name__}; it must return a torch.nn.Module")
     if name in MODELS:
         initialise(model, torch.Generator().manual_seed(seed))
+    else:
+        check_output(model, name, input_shape, n_classes)
     return model
+
+
+def check_output(model: nn.Module, name: str, input_shape: Sequence[int], n_classes: int) -> None:
+    """Refuse a user's model that does not map images to finite logits."""
+    images = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    training = model.training
+    where = f"model {name!r}, given images of shape {tuple(images.shape)}"
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = model.eval()(images)
+    except Exception as error:
+        raise InputError(f"{where}, raised {type(error).__name__}: {error}") from error
+    finally:
+        model.train(training)
+    if not isinstance(logits, Tensor) or logits.shape != (2, n_classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"{where}, must return logits of shape (2, {n_classes}), got {got}")
+    if not logits.isfinite().all():
+        raise InputError(
+            f"{where}, returns outputs that are not finite; check its initialisation and its forward pass "
+            "in evaluation mode"
+        )
+
+
+def digest(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's parameters and buffers: names, shapes, values."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def describe(model: nn.Module) -> str:
+    """Return what tells one model from another: layers, parameters, and the size of their values.
+
+    To three digits, so that it is the same on every machine.
+    """
+    norms = [f"{name} {tuple(p.shape)} {p.double().norm():.3g}" for name, p in model.named_parameters()]
+    return "\n".join([repr(model), *norms])
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sparsefit
+from sparsefit.errors import InputError
+
+if TYPE_CHECKING:
+    from sparsefit.experiment.runner import TrialRunner
+    from sparsefit.experiment.store import Store
 
 
 def collect_provenance(dataset: str, checksum: str, jobs: int) -> dict[str, str | int]:
@@ -37,6 +44,28 @@ def collect_provenance(dataset: str, checksum: str, jobs: int) -> dict[str, str 
         "dataset": dataset,
         "dataset_sha256": checksum,
     }
+
+
+def begin_session(store: Store, runner: TrialRunner, jobs: int) -> None:
+    """Begin to write to a sweep, with the provenance of the coming trials.
+
+    Raises
+    ------
+    InputError
+        The user's model is not what it was in an earlier session, or cannot be used at all.
+    """
+    workload = runner.definition.workload
+    provenance = collect_provenance(workload.dataset, runner.dataset.checksum, jobs)
+    description = runner.check()
+    if ":" in workload.model:  # the built-in ones do not change
+        provenance["model"] = hashlib.sha256(description.encode()).hexdigest()
+        before = {session["model"] for session in store.sessions().values() if "model" in session}
+        if before - {provenance["model"]}:
+            raise InputError(
+                f"{store.path}: the model {workload.model} has other layers or initial weights than when the "
+                "sweep was begun, and a file holds one model: undo the change, or begin another with --out"
+            )
+    store.begin_session(provenance)
 
 
 def installed(package: str) -> str:

@@ -6,6 +6,7 @@ largest of the whole network. So the masks of one model and seed are nested over
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -90,6 +91,8 @@ def saliencies(
     names = prunable(model, biases=biases)
     if scope == "one-batch":
         indices = indices[:BATCH]
+    # A copy, since functional_call leaves plain tensors behind in a module that occurs twice.
+    model = copy.deepcopy(model)
     found = METHODS[method](model, names, dataset=dataset, indices=indices, batch=BATCH, seed=seed)
     for name, saliency in found.items():
         if not torch.isfinite(saliency).all():

@@ -110,6 +110,17 @@ class TrialRunner:
                 curves=self.definition.curves,
             )
 
+    def check(self) -> str:
+        """Refuse a model that cannot be built or pruned before anything is kept; return its description."""
+        initial = model.build(
+            self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=0
+        )
+        if sparse := list(filter(None, self.definition.sparsities)):
+            names = prune.prunable(initial, biases=self.definition.workload.prune_biases)
+            sizes = {name: parameter.numel() for name, parameter in initial.named_parameters()}
+            prune.kappa(sum(sizes[name] for name in names), max(sparse))
+        return model.describe(initial)
+
     def network(self, trial: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.
 
@@ -140,7 +151,7 @@ class TrialRunner:
         if sparsity == 0:
             return {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
         if (trial, sparsity) not in self._masks:
-            self._masks[trial, sparsity] = self._shared(trial, sparsity) or self._make(
+            self._masks[trial, sparsity] = self._shared(initial, trial, sparsity) or self._make(
                 initial, trial, sparsity
             )
         return self._masks[trial, sparsity]
@@ -162,25 +173,26 @@ class TrialRunner:
                 # To share is to save time: a trial does not fail because a disk is full.
                 with contextlib.suppress(OSError):
                     self.masks_dir.mkdir(exist_ok=True)
-                    prune.save(self._mask_file(trial, each), found, **self._made_by(trial, each))
+                    prune.save(self._mask_file(trial, each), found, **self._made_by(initial, trial, each))
         return self._masks[trial, sparsity]
 
     def _mask_file(self, trial: int, sparsity: float) -> Path:
         assert self.masks_dir is not None
         return self.masks_dir / f"trial-{trial}-sparsity-{sparsity:g}.npz"
 
-    def _made_by(self, trial: int, sparsity: float) -> dict[str, Any]:
+    def _made_by(self, initial: nn.Module, trial: int, sparsity: float) -> dict[str, Any]:
         """Return all that a mask depends on."""
         workload = self.definition.workload
         return {
             "dataset": self.dataset.checksum,
             "model": workload.model,
+            "initial": model.digest(initial),
             "pruning": [workload.pruning, workload.pruning_scope, workload.prune_biases],
             "seed": trial,
             "sparsity": sparsity,
         }
 
-    def _shared(self, trial: int, sparsity: float) -> prune.Masks | None:
+    def _shared(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks | None:
         """Return the masks that another worker or session left, None if there are none that can be used."""
         if self.masks_dir is None or not self._mask_file(trial, sparsity).exists():
             return None
@@ -188,7 +200,7 @@ class TrialRunner:
             found, made_by = prune.load(self._mask_file(trial, sparsity))
         except InputError:
             return None
-        return found if made_by == self._made_by(trial, sparsity) else None
+        return found if made_by == self._made_by(initial, trial, sparsity) else None
 
 
 def mask_folder(store: str | Path) -> Path:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from importlib import resources
-from math import ceil, floor
+from math import ceil, floor, inf, nextafter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ NEEDED = {
     ("nesterov", "linear"): ("learning_rate", "momentum", "decay_steps", "end_learning_rate_factor"),
 }
 """Metaparameters of an optimizer and a schedule, in the release's order of axes."""
+
+ENDS = {
+    "learning_rate": (sys.float_info.min, inf, "numbers above 0"),
+    "momentum": (0.0, nextafter(1.0, 0.0), "0 up to, not including, 1"),
+    "decay_steps": (1, inf, "1 or more"),
+    "end_learning_rate_factor": (0.0, 1.0, "0 to 1"),
+}
+"""Least and largest value of each metaparameter, and both in words."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": DATASETS,
@@ -103,6 +112,8 @@ class Workload:
         for key in ("eval_interval", "max_steps", "trials"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key}: got {getattr(self, key)}, allowed 1 or more")
+        if self.sampling_seed < 0:
+            raise InputError(f"sampling_seed: got {self.sampling_seed}, allowed 0 or more")
         if self.eval_interval > self.max_steps:
             raise InputError(
                 f"eval_interval: got {self.eval_interval}, allowed 1 to max_steps ({self.max_steps}), "
@@ -120,6 +131,13 @@ class Workload:
                 f"search_space: got {', '.join(self.search_space) or 'nothing'}, "
                 f"but {self.optimizer} with a {self.schedule} schedule has {', '.join(needed)}"
             )
+
+        for name, range_ in self.search_space.items():
+            least, most, words = ENDS[name]
+            if not (least <= range_.ends[0] and range_.ends[1] <= most):
+                raise InputError(
+                    f"search_space.{name}: got {range_.min_value:g} .. {range_.max_value:g}, allowed {words}"
+                )
 
     def goal_count(self, n_validation: int) -> int:
         """Return the largest number of validation errors that meets the goal, computed without rounding.

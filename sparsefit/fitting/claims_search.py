@@ -84,6 +84,9 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
     if len(best) < 3:
         reason = f"Learning rates of {len(best)} batch sizes that reached the goal are known; 3 are needed."
         return claim(name, "cannot tell", reason, group=group)
+    if best["rate"].nunique() == 1:
+        reason = f"The best learning rate is {best['rate'].iloc[0]:.3g} at each of {len(best)} batch sizes."
+        return claim(name, "cannot tell", reason, group=group)
     x, y = np.log(best["batch_size"].to_numpy()), np.log(best["rate"].to_numpy())
     away = x - x.mean()
     spread = float((away**2).sum())

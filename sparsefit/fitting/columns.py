@@ -20,6 +20,7 @@ OPTIONAL = {
     "trial": ("trial", "trial_id"),
     "replicate": ("replicate", "replicate_id", "repeat", "rep", "seed"),
     "max_steps": ("max_steps", "train_steps", "step_budget"),
+    "unfinished": ("unfinished",),
 }
 IDENTITY = re.compile(
     r"(workload|task|dataset|data_set|model|model_size|architecture|network|optimizer|optimiser|schedule|lr_schedule"

@@ -101,6 +101,8 @@ def measure_steps(
     study = [*by, "batch_size"]
     notes: list[str] = []
     frame = drop_diverged(frame, status == "diverged", study, notes)
+    if name := columns.optional.get("unfinished"):
+        frame = drop_unfinished(frame, table[name], study, notes)
     own = [name for meaning in ("replicate", "trial") if (name := columns.optional.get(meaning))]
     for name in own:
         frame[f"by {name}"] = table[name]
@@ -131,6 +133,29 @@ def drop_diverged(
         names = "; ".join(describe(dict(row)) for _, row in lost.iterrows())
         notes.append(f"every trial diverged, so these studies are left out: {names}")
     return frame[~diverged].copy()
+
+
+def drop_unfinished(
+    frame: pd.DataFrame, unfinished: pd.Series, study: list[str], notes: list[str]
+) -> pd.DataFrame:
+    """Return the rows that say something: not those of studies without a result whose trials still run."""
+    import pandas as pd
+
+    still = (pd.to_numeric(unfinished, errors="coerce").fillna(0) > 0).reindex(frame.index).to_numpy(bool)
+    lost = still & frame["censored"].to_numpy(bool)
+    if lost.all():
+        raise InputError(
+            "no study is finished or has a trial that reached its goal: go on with the sweep first"
+        )
+    if (still & ~lost).any():
+        notes.append(
+            f"{int((still & ~lost).sum())} studies have trials that have not ended (column "
+            f"{unfinished.name!r}), so their steps may still fall; without them: sparsefit collect --finished"
+        )
+    if lost.any():
+        names = "; ".join(describe(dict(row)) for _, row in frame.loc[lost, study].iterrows())
+        notes.append(f"not finished and without a trial that reached the goal, so left out: {names}")
+    return frame[~lost].copy()
 
 
 def statuses(table: pd.DataFrame, columns: Columns, number: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
+import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -60,6 +62,28 @@ def test_a_sweep_on_digits_gives_both_tables(swept, tmp_path):
     )
 
 
+def test_a_table_does_not_overwrite_a_sweep(swept, tmp_path):
+    kept = swept.read_bytes()
+    assert "is a SQLite database, as sweeps are, and is kept" in message("collect", swept, "-o", swept)
+    assert swept.read_bytes() == kept
+
+
+def test_a_table_is_written_whole_or_not_at_all(swept, tmp_path):
+    out = tmp_path / "steps.csv"
+    out.write_text("an older table")
+    limited = subprocess.run(
+        [sys.executable, "-m", "sparsefit", "collect", str(swept), "-o", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )
+    assert limited.returncode == 1
+    assert f"{out} cannot be written: File too large" in limited.stderr
+    assert os.listdir(tmp_path) == ["steps.csv"]
+    assert out.read_text() == "an older table"
+
+
 def test_the_provenance_is_in_the_file(swept):
     from sparsefit.experiment.store import open_store
 
@@ -93,6 +117,8 @@ def test_a_new_sweep_does_not_go_into_an_old_file(swept):
         (["--workload", "missing.toml"], "missing.toml cannot be read"),
         (["--workload", "digits", "--sparsity", "1.0"], "sparsity: got 1"),
         (["--workload", "digits", "--sparsity", "90%"], "shares of zeros"),
+        (["--workload", "digits", "--sparsity", ""], "shares of zeros"),
+        (["--workload", "digits", "--sparsity", "0.999999"], "keeps none of"),
         (["--workload", "digits", "--batch-sizes", "4096"], "larger than the training set of digits"),
         (["--workload", "digits", "--batch-sizes", "0"], "batch sizes must be 1 or more"),
         (["--workload", "digits", "--batch-sizes", "many"], "range of powers of 2"),
@@ -129,6 +155,23 @@ def broken(input_shape, n_classes):
 
 def wrong(input_shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(63, n_classes))
+
+def few(input_shape, n_classes):
+    return net(input_shape, n_classes - 3)
+
+def many(input_shape, n_classes):
+    return net(input_shape, n_classes + 10)
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)), x
+
+def pair(input_shape, n_classes):
+    return Pair(64, n_classes)
+
+def twice(input_shape, n_classes):
+    layer = nn.Linear(64, 64)
+    return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(64, n_classes))
 """
 
 USER_STUDY = """
@@ -166,20 +209,36 @@ def test_a_users_study_and_model_are_swept(user_study):
     assert "2 of 2 trials" in result.output
 
 
+def test_a_users_model_that_has_a_layer_twice_is_swept(user_study):
+    result = invoke("sweep", *user_study("twice"), "--sparsity", "0.5")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
-    ("function", "sparsity", "words"),
+    ("function", "words"),
     [
-        ("broken", "0", "loss of the untrained model is nan"),
-        ("broken", "0.5", "not finite"),
-        ("wrong", "0", "(..., 63), got an input of shape (32, 64)"),
-        ("absent", "0", "cannot be imported"),
+        ("broken", "returns outputs that are not finite"),
+        ("wrong", "given images of shape (2, 1, 8, 8), raised RuntimeError"),
+        ("few", "must return logits of shape (2, 10), got (2, 7)"),
+        ("many", "must return logits of shape (2, 10), got (2, 20)"),
+        ("pair", "must return logits of shape (2, 10), got tuple"),
+        ("absent", "cannot be imported"),
     ],
 )
-def test_a_users_model_that_fails_is_named_and_the_file_stays_usable(
-    user_study, function, sparsity, words, tmp_path
-):
-    assert words in message("sweep", *user_study(function), "--sparsity", sparsity)
-    assert "no trial yet" in message("collect", tmp_path / "mine.db")
+def test_a_users_model_that_fails_is_named_before_anything_is_written(user_study, function, words, tmp_path):
+    assert words in message("sweep", *user_study(function))
+    assert not (tmp_path / "mine.db").exists()
+
+
+def test_a_model_that_changed_is_refused_in_an_old_file(user_study, tmp_path, monkeypatch):
+    study = user_study("net")
+    assert invoke("sweep", *study, "--sparsity", "0").exit_code == 0
+    path = tmp_path / "user_model.py"
+    path.write_text(path.read_text().replace("nn.Flatten(), ", "nn.Flatten(), nn.Linear(64, 64), "))
+    monkeypatch.delitem(sys.modules, "user_model")
+    importlib.invalidate_caches()
+    found = message("sweep", "--resume", tmp_path / "mine.db", "--trials", "2")
+    assert "has other layers or initial weights than when the sweep was begun" in found
 
 
 def test_expected_errors_print_one_line_and_no_traceback(tmp_path, monkeypatch, capsys):

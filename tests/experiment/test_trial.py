@@ -200,6 +200,11 @@ def test_masks_are_shared_between_workers_and_a_damaged_or_foreign_one_is_made_a
     path.write_bytes(b"not a mask")
     fourth = TrialRunner(runner.definition, masks_dir=tmp_path / "masks")
     assert torch.equal(fourth.masks(initial, 0, sparsity)["fc.weight"], expected["fc.weight"])
+    made.clear()
+    changed = model.build(workload.model, runner.dataset.input_shape, runner.dataset.n_classes, seed=1)
+    fifth = TrialRunner(runner.definition, masks_dir=tmp_path / "masks")
+    fifth.masks(changed, 0, sparsity)
+    assert made == [1], "the masks of other initial weights were taken"
 
 
 def make_masks(runner, sparsity, together, results):

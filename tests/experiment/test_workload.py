@@ -112,6 +112,7 @@ W1 = (workload.BUILT_IN / "w1.toml").read_text()
         ("min_value = 1e-4, ", "", "'min_value' is missing"),
         ("[search_space]", "sparsities = [1.0]\n[search_space]", "sparsity: got 1, allowed 0"),
         ("[search_space]", 'pruning = "lottery"\n[search_space]', "pruning: got 'lottery', allowed snip"),
+        ("[search_space]", "sampling_seed = -1\n[search_space]", "sampling_seed: got -1, allowed 0 or more"),
         ("[search_space]", "[search_space", "not a TOML file"),
     ],
 )  # fmt: skip
@@ -122,6 +123,24 @@ def test_a_wrong_study_file_is_refused_with_file_key_got_and_allowed(tmp_path, o
     with pytest.raises(InputError, match=part) as caught:
         workload.load(path)
     assert "study.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "words"),
+    [
+        ("learning_rate", (-1.0, 1.0), "allowed numbers above 0"),
+        ("momentum", (-3.0, 0.5), "allowed 0 up to, not including, 1"),
+        ("momentum", (0.5, 1.0), "allowed 0 up to, not including, 1"),
+        ("decay_steps", (0.9, 5.0), "allowed 1 or more"),
+        ("end_learning_rate_factor", (0.1, 2.0), "allowed 0 to 1"),
+    ],
+)
+def test_a_range_with_values_that_mean_nothing_is_refused(name, ends, words):
+    table = workload.load("w4").to_dict()
+    kind = "INTEGER" if name == "decay_steps" else "DOUBLE"
+    table["search_space"][name] = {"min_value": ends[0], "max_value": ends[1], "type": kind}
+    with pytest.raises(InputError, match=f"search_space.{name}: got .*{words}"):
+        workload.from_dict(table)
 
 
 def test_unknown_names_and_unreadable_files_are_refused(tmp_path):

@@ -173,3 +173,23 @@ def test_the_evaluation_interval_comes_from_the_column_or_the_call():
     assert interval[0] == 10
     assert np.isnan(interval[1])
     assert list(measure(text, eval_interval=16).table.eval_interval) == [16, 16]
+
+
+UNFINISHED = """batch_size,steps,status,max_steps,unfinished
+8,500,reached,900,0
+16,300,reached,900,2
+32,,not_reached,126,30
+64,,not_reached,900,0
+"""
+
+
+def test_studies_whose_trials_still_run_are_named_and_left_out_where_nothing_is_known():
+    found = measure(UNFINISHED)
+    assert list(found.table["batch_size"]) == [8, 16, 64]
+    assert any("1 studies have trials that have not ended" in text for text in found.warnings)
+    assert any("left out: batch_size 32" in text for text in found.warnings)
+
+
+def test_a_sweep_that_has_only_begun_is_not_fitted():
+    with pytest.raises(InputError, match="no study is finished or has a trial that reached its goal"):
+        measure("batch_size,steps,status,max_steps,unfinished\n32,,not_reached,126,30\n")

@@ -27,6 +27,15 @@ def test_best_learning_rate_grows_with_its_exponent():
         assert len(claim.details) == 8
 
 
+def test_one_best_learning_rate_at_every_batch_size_tells_nothing_of_its_growth():
+    table = trials_table()
+    rate = table["learning_rate"].unique()[14]
+    table.loc[(table["learning_rate"] == rate) & (table["status"] == "reached"), "steps"] = 1
+    for claim in judged(table, "learning_rate_grows"):
+        assert claim.verdict == "cannot tell"
+        assert "at each of" in claim.reason
+
+
 def test_winners_of_a_table_of_studies_tell_growth_but_not_the_range():
     trials = trials_table()
     reached = trials[trials["status"] == "reached"].copy()
