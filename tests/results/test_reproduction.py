@@ -110,6 +110,17 @@ def test_the_verdicts_come_out_again():
     assert again["counts"] == saved["counts"]
 
 
+def test_the_time_of_a_small_sweep_is_that_of_its_trials():
+    trials = pd.read_csv(RESULTS / "w1" / "trials.csv")
+    small = trials[
+        trials["batch_size"].between(32, 256) & (trials["trial"] < 8) & trials["sparsity"].isin([0, 0.9])
+    ]
+    assert len(small) == 4 * 2 * 8
+    minutes = small["total_seconds"].sum() / 60
+    text = (RESULTS.parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    assert f"--trials 8` takes {minutes:.0f} minutes of processor" in text
+
+
 UNCAPPED = sorted(path.parent.name for path in RESULTS.glob("*/uncapped.db"))
 
 
