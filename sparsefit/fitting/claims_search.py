@@ -84,9 +84,13 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
     if len(best) < 3:
         reason = f"Learning rates of {len(best)} batch sizes that reached the goal are known; 3 are needed."
         return claim(name, "cannot tell", reason, group=group)
+    rows = [
+        {"batch_size": size, "learning_rate": rate, "steps": steps}
+        for size, rate, steps in best[["batch_size", "rate", "steps"]].itertuples(index=False)
+    ]
     if best["rate"].nunique() == 1:
         reason = f"The best learning rate is {best['rate'].iloc[0]:.3g} at each of {len(best)} batch sizes."
-        return claim(name, "cannot tell", reason, group=group)
+        return claim(name, "cannot tell", reason, group=group, details=rows)
     x, y = np.log(best["batch_size"].to_numpy()), np.log(best["rate"].to_numpy())
     away = x - x.mean()
     spread = float((away**2).sum())
@@ -99,10 +103,6 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
         f"From {first['rate']:.3g} at B = {first['batch_size']:g} to {last['rate']:.3g} at "
         f"B = {last['batch_size']:g}: as B^{slope:.2f}, {found.low:.2f} to {found.high:.2f}."
     )
-    rows = [
-        {"batch_size": size, "learning_rate": rate, "steps": steps}
-        for size, rate, steps in best[["batch_size", "rate", "steps"]].itertuples(index=False)
-    ]
     return claim(name, sign_of(found), reason, found, group=group, details=rows)
 
 
