@@ -178,7 +178,11 @@ def prunable(model: nn.Module, *, biases: bool) -> list[str]:
         raise InputError("the model has no Conv2d or Linear layer, so there is nothing to prune")
     weights = [f"{name}.weight".removeprefix(".") for name, _ in layers]
     names = [f"{name}.bias".removeprefix(".") for name, layer in layers if layer.bias is not None]
-    return weights + names if biases else weights
+    found = weights + names if biases else weights
+    own = {name for name, _ in model.named_parameters()}
+    if shared := [name for name in found if name not in own]:
+        raise InputError(f"{shared[0]} belongs to another layer too: to be pruned, it needs one of its own")
+    return found
 
 
 def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
