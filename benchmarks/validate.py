@@ -135,6 +135,18 @@ def count(claim: str, scenario: Scenario, sweeps: int, seed: int) -> dict[str, f
     return {"claim": claim, "truth": scenario.name, "right": scenario.expected, **shares}
 
 
+def show(
+    rows: list[dict[str, float | str]], title: str, settings: dict[str, float], json_file: Path | None
+) -> None:
+    """Print verdicts as a table and write them with their settings if a file is given."""
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        table.add_row(*(value if isinstance(value, str) else f"{value:.1f}" for value in row.values()))
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps({"settings": settings, "verdicts": rows}, indent=1))
+
+
 def main() -> None:
     """Run every scenario."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -147,13 +159,8 @@ def main() -> None:
         for claim, scenarios in SCENARIOS.items()
         for scenario in scenarios
     ]
-    table = Table(*rows[0], title=f"Verdicts over {options.sweeps} sweeps a row, percent")
-    for row in rows:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.1f}" for value in row.values()))
-    Console().print(table)
-    if options.json:
-        settings = {"sweeps": options.sweeps, "seed": options.seed, "c1": C1, "c2": C2}
-        options.json.write_text(json.dumps({"settings": settings, "verdicts": rows}, indent=1))
+    settings = {"sweeps": options.sweeps, "seed": options.seed, "c1": C1, "c2": C2}
+    show(rows, f"Verdicts over {options.sweeps} sweeps a row, percent", settings, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ highest one.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
+from validate import show
 
 from sparsefit.fitting import claims_search
 from sparsefit.fitting.claims_boundary import metaparameter_boundary
@@ -146,13 +144,8 @@ def main() -> None:
         for name, scenarios in SCENARIOS.items()
         for scenario in scenarios
     ]
-    table = Table(*rows[0], title=f"Verdicts over {options.searches} searches a row, percent")
-    for row in rows:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.1f}" for value in row.values()))
-    Console().print(table)
-    if options.json:
-        settings = {"searches": options.searches, "seed": options.seed}
-        options.json.write_text(json.dumps({"settings": settings, "verdicts": rows}, indent=1))
+    settings = {"searches": options.searches, "seed": options.seed}
+    show(rows, f"Verdicts over {options.searches} searches a row, percent", settings, options.json)
 
 
 if __name__ == "__main__":
