@@ -11,7 +11,7 @@ void KERNEL(sparse_conv2d_forward)(const Conv& conv, const Operand& input, const
                                    const float* bias, const Pattern& pattern, const Operand& output,
                                    bool relu, const Finish* finish, const Pooling* pooling, int threads) {
     const bool whole = !small_batch(conv) && !is_linear(conv), fuses = whole && !(finish && finish->means);
-    const bool pools = pooling && whole && pools_bands(pooling->pool, conv.h_out, conv.w_out);
+    const bool pools = pooling && whole && pools_bands(output_of(conv, output), pooling->pool);
     const bool rectify = relu && (fuses || !finish);
     if (whole)
         KERNEL(sparse_conv2d_forward_over_batch)(conv, input, values, bias, pattern, output, rectify,
@@ -57,17 +57,16 @@ void KERNEL(sparse_conv2d_backward_input)(const Conv& conv, const Operand& grad_
 void KERNEL(sparse_conv2d_backward_weight)(const Conv& conv, const Operand& input, const Operand& grad_output,
                                            const Pattern& pattern, float* grad_values, float* grad_bias,
                                            const Pooling* pooling, int threads) {
-    if (pooling && !small_batch(conv) && !is_linear(conv) &&
-        pools_bands(pooling->pool, conv.h_out, conv.w_out))
-        return KERNEL(sparse_conv2d_backward_weight_over_batch)(
-            conv, input, grad_output, pattern, grad_values, pooling->grad_bias, pooling, threads);
-    if (pooling)
+    const bool whole = !small_batch(conv) && !is_linear(conv);
+    const bool pools = pooling && whole && pools_bands(output_of(conv, grad_output), pooling->pool);
+    if (pooling && !pools)
         KERNEL(blocked_bias_relu_max_pool_backward)(output_of(conv, grad_output), pooling->pool,
                                                     pooling->output, pooling->grad_output, pooling->places,
                                                     grad_output.data, pooling->grad_bias, threads);
-    if (!small_batch(conv) && !is_linear(conv))
-        return KERNEL(sparse_conv2d_backward_weight_over_batch)(conv, input, grad_output, pattern,
-                                                                grad_values, grad_bias, nullptr, threads);
+    if (whole)
+        return KERNEL(sparse_conv2d_backward_weight_over_batch)(
+            conv, input, grad_output, pattern, grad_values, pools ? pooling->grad_bias : grad_bias,
+            pools ? pooling : nullptr, threads);
     if (!small_batch(conv) || !is_linear(conv)) {
         const auto kernel = is_linear(conv) ? KERNEL(sparse_linear_backward_weight_over_batch)
                                             : KERNEL(sparse_conv2d_backward_weight_over_pixels);

@@ -4,10 +4,8 @@
 // goes through memory. The numbers are those of the pass of its own (blocked_pool.inl.h).
 
 // Whether windows of 2 x 2 cover the whole image.
-inline bool pools_bands(const Pool& pool, int64_t height, int64_t width) {
-    const bool is_2 = pool.kernel_h == 2 && pool.kernel_w == 2 && pool.stride_h == 2 && pool.stride_w == 2;
-    return is_2 && pool.pad_top == 0 && pool.pad_left == 0 && 2 * pool.h_out == height &&
-           2 * pool.w_out == width;
+inline bool pools_bands(const Blocked& map, const Pool& pool) {
+    return window_side(map, pool) == 2 && tiles(map, pool);
 }
 
 // The rows [first, first + rows) of a map, as an image of their own.

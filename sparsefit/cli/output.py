@@ -21,6 +21,7 @@ def check_writable(option: str, target: Path) -> None:
         raise InputError(f"{option}: {target} is a directory; give a file name")
     if not folder.is_dir():
         raise InputError(f"{option}: the folder {folder} does not exist; make it first")
+    refuse_sqlite(target)
     try:
         if target.exists() and not target.is_file():
             target.open("ab").close()
@@ -37,8 +38,7 @@ def write(path: str, content: bytes) -> None:
         return
     target = Path(path)
     try:
-        if is_sqlite(target):
-            raise InputError(f"{path} is a SQLite database, as sweeps are, and is kept: name another file")
+        refuse_sqlite(target)
         if target.exists() and not target.is_file():  # a pipe or a device cannot be put in place whole
             target.write_bytes(content)
             return
@@ -52,9 +52,10 @@ def write(path: str, content: bytes) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def is_sqlite(path: Path) -> bool:
-    """Tell whether a file begins as one of SQLite."""
+def refuse_sqlite(path: Path) -> None:
+    """Refuse to write over a file that begins as one of SQLite: it may be a sweep."""
     if not path.is_file():
-        return False
+        return
     with path.open("rb") as stream:
-        return stream.read(len(SQLITE)) == SQLITE
+        if stream.read(len(SQLITE)) == SQLITE:
+            raise InputError(f"{path} is a SQLite database, as sweeps are, and is kept: name another file")

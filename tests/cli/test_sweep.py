@@ -64,7 +64,9 @@ def test_a_sweep_on_digits_gives_both_tables(swept, tmp_path):
 
 def test_a_table_does_not_overwrite_a_sweep(swept, tmp_path):
     kept = swept.read_bytes()
-    assert "is a SQLite database, as sweeps are, and is kept" in message("collect", swept, "-o", swept)
+    decompose = ["decompose", "--workload", "digits", "--sparse", "0.5", "--save", swept]
+    for command in (["collect", swept, "-o", swept], decompose):
+        assert "is a SQLite database, as sweeps are, and is kept" in message(*command)
     assert swept.read_bytes() == kept
 
 
