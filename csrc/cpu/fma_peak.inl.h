@@ -7,7 +7,8 @@ double fma_seconds(const float (&factors)[kFmaChains * kLanes], int rounds) {
     using Clock = std::chrono::steady_clock;
     Vec chains[kFmaChains];
     const Vec factor = load(factors), term = broadcast(1.0f - factors[0]);
-    SPARSEFIT_UNROLL for (int k = 0; k < kFmaChains; ++k) chains[k] = broadcast(1.0f);
+    // From memory: chains that start equal would be one to a compiler.
+    SPARSEFIT_UNROLL for (int k = 0; k < kFmaChains; ++k) chains[k] = load(factors + k * kLanes);
     const auto start = Clock::now();
     for (int i = 0; i < rounds; ++i) {
         if (FROM_MEMORY) asm volatile("" ::"r"(factors) : "memory");  // else they are loaded once

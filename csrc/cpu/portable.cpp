@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/cache.h"
 #include "cpu/dispatch.h"
 #include "cpu/gather.h"
 #include "cpu/plan.h"
