@@ -32,7 +32,8 @@ bench: .venv/installed
 SANITIZERS := address,undefined
 CORE_TEST := csrc/packed.cpp csrc/threads.cpp $(wildcard csrc/cpu/*.cpp) csrc/tests/core.cpp
 KERNEL_TESTS := $(addprefix tests/conv/test_,kernels.py small_batches.py blocked_core.py regressions.py \
-                determinism.py nonfinite.py isas.py border.py finish.py pooling.py backward_input_rows.py)
+                determinism.py nonfinite.py isas.py border.py finish.py pooling.py \
+                backward_input_rows.py blocked.py)
 
 build/sanitize/core-%: $(CORE_TEST) $(CORE_SOURCES)
 	mkdir -p $@.o && cd $@.o && printf '%s\n' $(CORE_TEST) | xargs -P 2 -I{} $(CXX) -std=c++17 -g -O1 -pthread \

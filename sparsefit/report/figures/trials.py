@@ -21,8 +21,7 @@ COLUMNS = 8
 GAP = 0.10
 """Space between two panels, in units of a panel."""
 
-
-APART = 0.4
+APART = 0.35
 """Least distance of two ticks, in units of a panel."""
 
 
@@ -95,14 +94,22 @@ def on_scale(values: Any, scale: str) -> Any:
 def ticks(low: float, high: float, scale: str) -> tuple[np.ndarray, list[str]]:
     """Return at most three coordinates with their labels."""
     ends = np.array([on_scale(low, scale), on_scale(high, scale)], dtype=float)
+    outermost = np.array([0.0, 1.0]), [number(low, scale), number(high, scale)]
     if scale == "LINEAR_SCALE" or ends[1] - ends[0] < 1:
-        return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
+        return outermost
     first, last = np.ceil(ends[0] - 1e-9), np.floor(ends[1] + 1e-9)
     exponents = np.arange(first, last + 1, np.ceil(APART * (ends[1] - ends[0])))
     if len(exponents) < 2:
-        return np.array([0.0, 1.0]), [f"{low:.3g}", f"{high:.3g}"]
+        return outermost
     words = [power(e) if scale == "LOG_SCALE" else f"{1 - 10.0**-e:.{int(e)}f}" for e in exponents]
     return (exponents - ends[0]) / (ends[1] - ends[0]), words
+
+
+def number(value: float, scale: str) -> str:
+    """Return a number with two digits of what its scale tells: 0.99985, not 1."""
+    if scale != "REVERSE_LOG_SCALE":
+        return f"{value:.3g}"
+    return f"{value:.{max(2, int(np.ceil(on_scale(value, scale))) + 1)}f}"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
