@@ -26,9 +26,13 @@ NO_CAP = "Capped trials do not show where they would have ended; it takes a swee
 
 
 def judged(claim: str, paper: str, name: str, **where: object) -> Row:
-    """Return the row of a claim that `sparsefit validate` judges."""
+    """Return the row of a claim that `sparsefit validate` judges; groups that share its answer together."""
     found = list(claims(name, **where))  # type: ignore[arg-type]
-    ours = "; ".join(f"{group_name(c['group'])}: {c['verdict']} ({c['reason'].rstrip('.')})" for c in found)
+    groups: dict[str, list[str]] = {}
+    for each in found:
+        answer = f"{each['verdict']} ({each['reason'].rstrip('.')})"
+        groups.setdefault(answer, []).append(group_name(each["group"]))
+    ours = "; ".join(f"{', '.join(names)}: {answer}" for answer, names in groups.items())
     return claim, paper, ours or "no finished studies", together(c["verdict"] for c in found)
 
 
@@ -46,8 +50,15 @@ def judged_uncapped(claim: str, paper: str, name: str) -> Row:
 
 
 def trend() -> Row:
-    """Judge whether the curve is the same at every sparsity."""
-    return judged("K\\* = c1/B + c2 at every sparsity", "a universal trend (Fig. 1)", "hyperbola")
+    """Judge whether the curve is the same at every sparsity; the table of fits has the reasons."""
+    found = list(claims("hyperbola"))
+    groups: dict[str, list[str]] = {}
+    for each in found:
+        groups.setdefault(each["verdict"], []).append(group_name(each["group"]))
+    ours = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in groups.items())
+    ours = f"{ours} (why: the table of fits below)" if found else "no finished studies"
+    verdict = together(each["verdict"] for each in found)
+    return "K\\* = c1/B + c2 at every sparsity", "a universal trend (Fig. 1)", ours, verdict
 
 
 def slowdown() -> Row:
