@@ -104,8 +104,8 @@ class Passes:
         return Passes(self.forward.cpu(), self.input.cpu(), self.values.cpu(), bias)
 
 
-def expected(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
-    """Return what torch's dense layer gives in float64."""
+def in_float64(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """Return torch's dense layer of the same geometry with these numbers."""
     dense = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -119,9 +119,15 @@ def expected(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
         dtype=torch.float64,
     )
     with torch.no_grad():
-        dense.weight.copy_(torch.where(mask, conv.weight.double(), 0))
-        if conv.bias is not None:
-            dense.bias.copy_(conv.bias)
+        dense.weight.copy_(weight)
+        if bias is not None:
+            dense.bias.copy_(bias)
+    return dense
+
+
+def expected(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
+    """Return what torch's dense layer gives in float64."""
+    dense = in_float64(conv, torch.where(mask, conv.weight.double(), 0), conv.bias)
     x = x.detach().double().contiguous().requires_grad_()
     y = dense(x)
     y.backward(grad.double().contiguous())
@@ -131,22 +137,8 @@ def expected(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
 
 def magnitudes(conv: nn.Conv2d, mask: Tensor, x: Tensor, grad: Tensor) -> Passes:
     """Return Σ|terms| of every number of ``expected``."""
-    absolute = nn.Conv2d(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        conv.groups,
-        conv.bias is not None,
-        conv.padding_mode,
-        dtype=torch.float64,
-    )
-    with torch.no_grad():
-        absolute.weight.copy_(conv.weight.double().abs())
-        if conv.bias is not None:
-            absolute.bias.copy_(conv.bias.abs())
+    bias = None if conv.bias is None else conv.bias.abs()
+    absolute = in_float64(conv, conv.weight.double().abs(), bias)
     return expected(absolute, mask, x.abs(), grad.abs())
 
 
