@@ -9,7 +9,7 @@ from pathlib import Path
 FOLDER = Path("demo")
 SWEEP, TABLE, FIGURE = FOLDER / "digits.db", FOLDER / "results.csv", FOLDER / "fit.png"
 REPORT = FOLDER / "report"
-COLLECTED, COLLECTED_FIGURE = Path("results/w1/trials.csv"), FOLDER / "w1.png"
+COLLECTED, COLLECTED_FIGURE = Path("results/w2/trials.csv"), FOLDER / "w2.png"
 
 
 def sparsefit(*arguments: str | Path) -> None:
@@ -20,7 +20,7 @@ def sparsefit(*arguments: str | Path) -> None:
 
 
 def main() -> None:
-    """Sweep (or go on with an interrupted sweep), collect, fit, report; fit W1 as far as it is collected."""
+    """Sweep (or go on with an interrupted sweep), collect, fit, report; fit W2 as it was collected."""
     FOLDER.mkdir(exist_ok=True)
     if SWEEP.exists():
         sparsefit("sweep", "--resume", SWEEP)

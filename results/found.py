@@ -36,19 +36,23 @@ def claims(name: str, *, sparsity: float | None = None, workload: str | None = N
             yield claim
 
 
-def measured(estimate: Record | None) -> str:
-    """Return a value with its interval, or the limit that the data set."""
+def measured(estimate: Record | None, form: str = "{:.3g}") -> str:
+    """Return a value with its interval, or the limit that the data set; three digits count."""
     if not estimate:
         return "not measured"
     value, low, high = (estimate.get(name) for name in ("value", "low", "high"))
+
+    def word(number: float) -> str:
+        return form.format(float(f"{number:.3g}"))
+
     if value is None:
-        limits = [f"above {low:.3g}"] if low is not None else []
-        limits += [f"below {high:.3g}"] if high is not None else []
+        limits = [f"above {word(low)}"] if low is not None else []
+        limits += [f"below {word(high)}"] if high is not None else []
         return " and ".join(limits) or "not determined"
     if low is None and high is None:
-        return f"{value:.3g}"
-    ends = ["0" if low is None else f"{low:.3g}", "∞" if high is None else f"{high:.3g}"]
-    return f"{value:.3g} [{', '.join(ends)}]"
+        return word(value)
+    ends = ["0" if low is None else word(low), "∞" if high is None else word(high)]
+    return f"{word(value)} [{', '.join(ends)}]"
 
 
 def contains(estimate: Record, number: float) -> str:

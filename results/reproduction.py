@@ -1,6 +1,6 @@
-"""Write the tables of docs/reproduction.md from the files of this folder: python results/reproduction.py.
+"""Write the tables of docs/reproduction.md and README.md from the files here: python results/reproduction.py.
 
-The page has regions between ``<!-- made: NAME -->`` and ``<!-- end -->``; what lies between is replaced.
+The pages have regions between ``<!-- made: NAME -->`` and ``<!-- end -->``; what lies between is replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from found import RESULTS, WORKLOADS, group_name, load_json, load_table, markdow
 from sparsefit import fit
 from sparsefit.fitting.results import CurveFit
 
-PAGE = RESULTS.parent / "docs" / "reproduction.md"
+PAGES = (RESULTS.parent / "docs" / "reproduction.md", RESULTS.parent / "README.md")
 REGION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RELEASE_INTERVAL = 96
 """The release's default of 100 steps between checks, as a multiple of 16."""
@@ -92,6 +92,19 @@ def fits() -> str:
             )
     header = ["group", "points", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]
     return markdown(header, rows) if rows else "No group has two finished studies."
+
+
+def front() -> str:
+    """Print the curves of W2 as the front page shows them."""
+    found = load_json("w2/fit.json") or {"fits": []}
+    rows = [
+        [
+            f"{100 * curve['group']['sparsity']:g} %",
+            *(measured(curve[part], "{:,.0f}") for part in ("c1", "c2", "critical_batch_size")),
+        ]
+        for curve in found["fits"]
+    ]
+    return markdown(["sparsity", "c1", "c2", "c1/c2"], rows)
 
 
 def seeds() -> str:
@@ -209,6 +222,7 @@ def made() -> dict[str, str]:
         "claims": markdown(["claim", "the paper", "here", "verdict"], all_claims()),
         "steps": steps(),
         "fits": fits(),
+        "front": front(),
         "seeds": seeds(),
         "parts": parts(),
         "trial_count": trial_count(),
@@ -219,11 +233,12 @@ def made() -> dict[str, str]:
     }
 
 
-def fill(text: str) -> str:
-    """Return the page with its regions made anew."""
-    texts = made()
+def fill(text: str, texts: dict[str, str]) -> str:
+    """Return a page with its regions made anew."""
     return REGION.sub(lambda match: f"{match[1]}{texts[match[2]]}\n{match[3]}", text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    regions = made()
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), regions), encoding="utf-8")
