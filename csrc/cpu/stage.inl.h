@@ -3,6 +3,9 @@
 // prefetch: it reads memory in order, and the kernel then works from cache. Strided tensors are transposed on
 // the way, 16 images by 16 neighbours along whichever axis is contiguous, so a layer called with NCHW tensors
 // never makes a full-size copy.
+//
+// Tried on a Xeon (model 207): fetching the 16 images 2 to 8 lines ahead, for reading or for writing: passes
+// on NCHW operands took 0 to 12 % longer.
 
 // Where staged vectors go: distances in floats.
 struct Grid {
