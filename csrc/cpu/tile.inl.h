@@ -7,10 +7,11 @@
 // alone at 50 / 90 % sparsity: 2x8 tiles with 8 input channels a block 95 / 77, with 16 channels 86 / 83,
 // with all 64 (inputs in L2) 82 / 63; 3x8 tiles 91 / 74; 2x12 tiles 85 / 69; 1x8 tiles 92 / 74.
 //
-// On a Xeon (model 207; 178 GF/s with a factor of each multiply-add from L1) the loop over weights reaches 156
-// alone, cells of 40 weights 146, of different numbers of weights 138, with their entries in L2 127, and the
-// layers above 124 at 50 %. Loops of 4 and 8 weights, cells sorted by their number of weights, fetching the
-// next cell's sums, and blocks of 48 KB instead of 24 changed layers by less than 3 %.
+// On a Xeon (model 207; 178 GF/s with a factor of each multiply-add from L1) the loop over weights reaches
+// 156 alone, cells of 40 weights 146, of different numbers of weights 138, with their entries in L2 127, and
+// the layers above 124 at 50 %. Loops of 4 and 8 weights, cells sorted by their number of weights, fetching
+// the next cell's sums, and tiles of 36 KB instead of 24 gained no more than 3 % in any of seven layers or
+// lost.
 
 struct Tile {
     const float* input;   // staged input of the first pixel
