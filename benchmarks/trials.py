@@ -109,18 +109,19 @@ def check(candidates: dict[str, tuple[Network, Optimizer]], dataset: DataSet) ->
 
 
 def peak_memory(name: str, batch_size: int) -> float:
-    """Return the MiB that training at a batch size adds to a fresh process that holds model and data."""
+    """Return the MiB that a fresh process takes to train at a batch size, interpreter and data included."""
     code = (
-        "import resource, sys, torch; sys.path.insert(0, 'benchmarks'); import trials\n"
+        "import pathlib, sys, torch; sys.path.insert(0, 'benchmarks'); import trials\n"
         "torch.set_num_threads(1)\n"
         f"data = trials.random_images({MODELS[name]}, 8192)\n"
         f"candidate = trials.networks({name!r}, 0.9, data)['sparsefit']\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        f"before = peak()\nfor _ in range(2): trials.step(candidate, data, torch.arange({batch_size}))\n"
-        "print(peak(), peak() - before)"
+        f"for _ in range(2): trials.step(candidate, data, torch.arange({batch_size}))\n"
+        # Not ru_maxrss, which a new process takes over from the one that started it.
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(status.partition('VmHWM:')[2].split()[0])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(found.stdout.split()[0])
+    return int(found.stdout) / 1024
 
 
 def print_ratios(cells: list[dict[str, Any]]) -> None:
