@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefit.fitting.claims import MISPLACED, claim
-from sparsefit.fitting.claims_search import NEEDS_RATES, NEEDS_TRIALS, Search
+from sparsefit.fitting.claims_search import Search
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
@@ -50,13 +50,9 @@ def metaparameter_boundary(search: Search, group: Mapping[str, Any]) -> Claim:
     batch size with capped trials.
     """
     name = "metaparameter_boundary"
-    for known, reason in (
-        (search.trial, NEEDS_TRIALS),
-        (search.rate, NEEDS_RATES),
-        (search.momentum, NEEDS_MOMENTUM),
-    ):
-        if known is None:
-            return claim(name, "cannot tell", reason, group=group)
+    missing = search.lacks(group) or (NEEDS_MOMENTUM if search.momentum is None else None)
+    if missing:
+        return claim(name, "cannot tell", missing, group=group)
     rows: list[dict[str, Any]] = []
     lines: list[Line] = []
     capped = 0

@@ -7,8 +7,8 @@ from scipy.special import fdtrc, stdtrit
 
 from sparsefit.fitting.claims import UNKNOWN, claim
 from sparsefit.fitting.curves import Array
-from sparsefit.fitting.fit import OVERHEAD, fit_curve
-from sparsefit.fitting.results import CurveFit, LackOfFit
+from sparsefit.fitting.fit import OVERHEAD
+from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
 from sparsefit.fitting.verdict import (
@@ -19,6 +19,7 @@ from sparsefit.fitting.verdict import (
     SOFTER,
     best_rival,
     describe,
+    grid_units,
     rejection_power,
 )
 
@@ -30,7 +31,7 @@ def hyperbola(fit: CurveFit) -> Claim:
     could have told: a softer knee would have been rejected in at least half of all cases.
     """
     rival, margin = best_rival(fit.models)
-    grid = plateau_units(fit)
+    grid = grid_units(fit.batch_size, fit.lower, fit.upper, fit.log_c1, fit.log_c2)
     reached = fit.batch_size[np.isfinite(fit.upper)]
     power = rejection_power(np.log(reached), fit.log_c1 - fit.log_c2, fit.rms_log_residual)
     verdict: Judgement = "cannot tell"
@@ -75,13 +76,6 @@ def gain_chance(fit: CurveFit, log_likelihood: float) -> float | None:
     return min(2 * float(fdtrc(1, count - 3, f)), 1.0)
 
 
-def plateau_units(fit: CurveFit) -> float | None:
-    """Return how many evaluation intervals the plateau holds; None where rows are exact."""
-    bounded = np.isfinite(fit.upper)
-    interval = float((fit.upper - fit.lower)[bounded].max())
-    return float(np.exp(fit.log_c2)) / interval if interval > 0 else None
-
-
 def reached_rows(fit: CurveFit) -> tuple[Array, Array]:
     """Return batch size and steps of the rows that reached the goal, intervals by their middle."""
     reached = np.isfinite(fit.upper)
@@ -89,17 +83,8 @@ def reached_rows(fit: CurveFit) -> tuple[Array, Array]:
 
 
 def lack_of_fit(fit: CurveFit) -> Claim:
-    """Judge the curve against the scatter of replicates (pure error).
-
-    Rows on an evaluation grid count by the middle of their interval, and a batch size at which some replicate
-    missed the goal is left out whole: its mean is not known.
-    """
-    size, steps = reached_rows(fit)
-    lost = np.isin(size, fit.batch_size[~np.isfinite(fit.upper)])
-    size, steps = size[~lost], steps[~lost]
-    test: LackOfFit | None = None
-    if 2 < len(np.unique(size)) < len(size):
-        test = fit.lack_of_fit or fit_curve(size, steps, confidence=fit.confidence).lack_of_fit
+    """Judge the curve against the scatter of replicates (pure error)."""
+    test = fit.lack_of_fit
     if test is None:
         reason = (
             "There are no replicates that differ; measure each batch size more than once, with other seeds."

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtrit
 
 from sparsefit.fitting.claims import WIDEST, claim
-from sparsefit.fitting.claims_curve import plateau_units, reached_rows
+from sparsefit.fitting.claims_curve import reached_rows
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.likelihood import RESOLUTION
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import LEVEL, Claim
-from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES
+from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES, grid_units
 
 
 def scaling_prediction(fit: CurveFit) -> Claim:
@@ -26,7 +26,7 @@ def scaling_prediction(fit: CurveFit) -> Claim:
     """
     size, steps = reached_rows(fit)
     distinct = np.unique(size)
-    grid = plateau_units(fit)
+    grid = grid_units(fit.batch_size, fit.lower, fit.upper, fit.log_c1, fit.log_c2)
     if grid is not None and grid < GRID_UNITS:
         reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
         return claim("scaling_prediction", "cannot tell", reason, group=fit.group)

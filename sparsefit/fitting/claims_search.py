@@ -68,6 +68,15 @@ class Search:
             found = found[found[f"by {name}"] == group[name]]
         return found
 
+    def lacks(self, *groups: Mapping[str, Any]) -> str | None:
+        """Return what a claim on all trials of these groups misses; the winners alone will not do."""
+        if self.trial is None:
+            return NEEDS_TRIALS
+        if self.rate is None:
+            return NEEDS_RATES
+        found = [self.of(group)["trial"] for group in groups]
+        return NEEDS_TRIALS if any(len(trials) and (trials == "").all() for trials in found) else None
+
     def best(self, group: Mapping[str, Any]) -> pd.DataFrame:
         """Return the row with the fewest steps for each batch size that reached the goal."""
         found = self.of(group)
@@ -109,9 +118,8 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
 def learning_rate_inside(search: Search, group: Mapping[str, Any]) -> Claim:
     """Judge that no best learning rate lies at an end of the range of those tried in the group."""
     name = "learning_rate_inside"
-    if search.trial is None or search.rate is None:
-        reason = NEEDS_TRIALS if search.trial is None else NEEDS_RATES
-        return claim(name, "cannot tell", reason, group=group)
+    if missing := search.lacks(group):
+        return claim(name, "cannot tell", missing, group=group)
     tried, best = search.of(group)["rate"], search.best(group)
     low, high = float(tried.min()), float(tried.max())
     if best.empty or not low < high:
@@ -138,9 +146,8 @@ def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Clai
     out: whether that trial would have reached the goal is not known.
     """
     name, ends = "learning_rate_range", (ratio.group, ratio.reference)
-    if search.trial is None or search.rate is None:
-        reason = NEEDS_TRIALS if search.trial is None else NEEDS_RATES
-        return claim(name, "cannot tell", reason, group=ends[0], reference=ends[1])
+    if missing := search.lacks(*ends):
+        return claim(name, "cannot tell", missing, group=ends[0], reference=ends[1])
     sparse, dense = (search.of(group) for group in ends)
     both = sparse.merge(dense, on=["batch_size", "trial"], suffixes=("_sparse", "_dense"))
     rows: list[dict[str, Any]] = []

@@ -14,8 +14,15 @@ from sparsefit.fitting.intervals import Scan, scan
 from sparsefit.fitting.likelihood import make_level, pool, truncated_mean
 from sparsefit.fitting.models import compare_models
 from sparsefit.fitting.ratios import compare_to_dense
-from sparsefit.fitting.results import CurveFit, Estimate, Ratio, Regime, Region
-from sparsefit.fitting.verdict import GRID_UNITS, judge, rejection_power, replicate_test, runs_test
+from sparsefit.fitting.results import CurveFit, Estimate, LackOfFit, Ratio, Regime, Region
+from sparsefit.fitting.verdict import (
+    GRID_UNITS,
+    grid_units,
+    judge,
+    rejection_power,
+    replicate_test,
+    runs_test,
+)
 
 OVERHEAD = 0.2
 """Linear scaling ends, and the plateau begins, where the other term adds this share to the steps."""
@@ -94,9 +101,11 @@ def fit_curve(
     reason = why_undetermined(critical, found, x, free)
     residuals = expected_residuals(low, high, log_steps(x, log_c1, log_c2), max(float(found.noise[0]), 1e-9))
     models = compare_models(rows)
-    lack = replicate_test(x, high, float(found.objective[0])) if rows.exact else None
-    interval = np.where(np.isfinite(upper) & (upper > lower), upper - lower, 0.0).max()
-    units = float(np.exp(log_c2) / interval) if interval > 0 else None
+    if rows.exact:
+        lack = replicate_test(x, high, float(found.objective[0]))
+    else:
+        lack = test_middles(size, lower, upper)
+    units = grid_units(size, lower, upper, log_c1, log_c2)
     verdict, sentence = judge(
         models,
         n_batch_sizes=len(np.unique(x)),
@@ -139,6 +148,18 @@ def fit_curve(
         group=dict(group or {}),
         warnings=tuple(warnings),
     )
+
+
+def test_middles(size: Array, lower: Array, upper: Array) -> LackOfFit | None:
+    """Return the test of the curve against replicates that are known to lie in intervals.
+
+    Rows count by the middle of their interval, and a batch size at which some replicate missed the goal is
+    left out whole: its mean is not known.
+    """
+    kept = ~np.isin(size, size[~np.isfinite(upper)])
+    if not 2 < len(np.unique(size[kept])) < kept.sum():
+        return None
+    return fit_curve(size[kept], (lower + upper)[kept] / 2).lack_of_fit
 
 
 def check_rows(
@@ -205,12 +226,12 @@ def why_undetermined(critical: Estimate, found: Scan, x: Array, free: int) -> st
     if below and above:
         return "The noise is too large to tell c1/B from c2; measure more batch sizes, or replicates."
     if above:
-        limit = "" if critical.low is None else f" and above {critical.low:.4g}"
+        limit = "" if critical.low is None else f", and is above {critical.low:.4g}"
         return (
             f"c1/c2 is not reached from above: it may lie past the largest batch size, {last:g}{limit}; "
             f"add batch sizes past {max(4 * last, 4 * (critical.low or 0)):.4g}."
         )
-    limit = "" if critical.high is None else f" and below {critical.high:.4g}"
+    limit = "" if critical.high is None else f", and is below {critical.high:.4g}"
     return (
         f"c1/c2 is not reached from below: it may lie under the smallest batch size, {first:g}{limit}; "
         f"add batch sizes under {min(first / 4, (critical.high or np.inf) / 4):.4g}."

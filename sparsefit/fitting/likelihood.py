@@ -16,8 +16,9 @@ from scipy.special import log_ndtr, stdtrit
 
 from sparsefit.fitting.curves import Array
 
-RESOLUTION = 1e-9
-"""Noise of log K below which the data count as free of noise: smaller differences are rounding."""
+RESOLUTION = 1e-5
+"""Noise of log K below which the data count as free of noise: no count of steps is known better, and no model
+is fitted better, the constant and c1/B as limits of the curve among them."""
 
 SHARPEST = 1e4
 """Largest inverse noise of the censored likelihood, which has no maximum if a curve meets all intervals."""

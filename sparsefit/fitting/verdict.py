@@ -91,6 +91,18 @@ def judge(
     return "consistent", said
 
 
+def grid_units(size: Array, lower: Array, upper: Array, log_c1: float, log_c2: float) -> float | None:
+    """Return how many evaluation intervals the plateau c2 holds; None where its rows are exact.
+
+    The interval is the widest of the rows on the plateau (B ≥ c1/c2) that reached the goal, or without such
+    rows of those at the largest batch size: they set c2.
+    """
+    reached = np.isfinite(upper)
+    size, interval = size[reached], (upper - lower)[reached]
+    widest = interval[size >= min(np.exp(min(log_c1 - log_c2, 700.0)), size.max())].max()
+    return float(np.exp(log_c2) / widest) if widest > 0 else None
+
+
 def best_rival(models: Sequence[ModelFit]) -> tuple[ModelFit | None, float | None]:
     """Return the better of the two three-parameter models and its AICc less that of the hyperbola."""
     found = {model.name: model for model in models}
