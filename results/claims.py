@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -28,12 +28,16 @@ NO_CAP = "Capped trials do not show where they would have ended; it takes a swee
 def judged(claim: str, paper: str, name: str, **where: object) -> Row:
     """Return the row of a claim that `sparsefit validate` judges; groups that share its answer together."""
     found = list(claims(name, **where))  # type: ignore[arg-type]
+    ours = by_answer(found, lambda each: f"{each['verdict']} ({each['reason'].rstrip('.')})")
+    return claim, paper, ours or "no finished studies", together(each["verdict"] for each in found)
+
+
+def by_answer(found: Iterable[Record], answer: Callable[[Record], str]) -> str:
+    """Return each answer behind the groups that share it."""
     groups: dict[str, list[str]] = {}
     for each in found:
-        answer = f"{each['verdict']} ({each['reason'].rstrip('.')})"
-        groups.setdefault(answer, []).append(group_name(each["group"]))
-    ours = "; ".join(f"{', '.join(names)}: {answer}" for answer, names in groups.items())
-    return claim, paper, ours or "no finished studies", together(c["verdict"] for c in found)
+        groups.setdefault(answer(each), []).append(group_name(each["group"]))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
 
 
 def judged_uncapped(claim: str, paper: str, name: str) -> Row:
@@ -52,13 +56,14 @@ def judged_uncapped(claim: str, paper: str, name: str) -> Row:
 def trend() -> Row:
     """Judge whether the curve is the same at every sparsity; the table of fits has the reasons."""
     found = list(claims("hyperbola"))
-    groups: dict[str, list[str]] = {}
-    for each in found:
-        groups.setdefault(each["verdict"], []).append(group_name(each["group"]))
-    ours = "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in groups.items())
-    ours = f"{ours} (why: the table of fits below)" if found else "no finished studies"
+    ours = f"{by_answer(found, lambda each: each['verdict'])} (why: the table of fits below)"
     verdict = together(each["verdict"] for each in found)
-    return "K\\* = c1/B + c2 at every sparsity", "a universal trend (Fig. 1)", ours, verdict
+    return (
+        "K\\* = c1/B + c2 at every sparsity",
+        "a universal trend (Fig. 1)",
+        ours if found else "no finished studies",
+        verdict,
+    )
 
 
 def slowdown() -> Row:

@@ -137,6 +137,33 @@ def seeds() -> str:
     return markdown(header, rows) if rows else "No winner was run again yet."
 
 
+def luck() -> str:
+    """Compare K* with the repeats of all winners of a sparsity, and what both say of sparse over dense."""
+    rows = []
+    for name in WORKLOADS:
+        table = load_table(f"{name}/seeds.csv")
+        if table is None:
+            continue
+        # Steps of a run that missed the goal are above those it had: so are the means that hold it.
+        again, winner = np.log(table["steps"].fillna(table["max_steps"])), np.log(table["winner_steps"])
+        keys = ["sparsity", "batch_size"]
+        means = table.assign(again=again, winner=winner).groupby(keys)[["again", "winner"]].mean()
+        for sparsity, own in means.groupby("sparsity"):
+            own = own.droplevel("sparsity")
+            missed = table.loc[table["sparsity"] == sparsity, "steps"].isna().any()
+            over = (own - means.xs(0.0)).mean()
+            lucky, by_winners, by_repeats = (
+                f"{np.exp(number):.2f}"
+                for number in ((own["again"] - own["winner"]).mean(), over["winner"], over["again"])
+            )
+            mark = "above " if missed else ""
+            rows.append(
+                [name.upper(), f"{sparsity:g}", len(own), f"{mark}{lucky}", by_winners, f"{mark}{by_repeats}"]
+            )
+    header = ["workload", "sparsity", "winners", "again over K\\*", "K\\* over dense", "again over dense"]
+    return markdown(header, rows) if rows else "No winner was run again yet."
+
+
 def trial_count() -> str:
     """Compare K* of the first n trials with that of all: median and largest over finished studies."""
     rows = []
@@ -224,6 +251,7 @@ def made() -> dict[str, str]:
         "fits": fits(),
         "front": front(),
         "seeds": seeds(),
+        "luck": luck(),
         "parts": parts(),
         "trial_count": trial_count(),
         "interval": interval(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -46,6 +47,9 @@ def group() -> None:
 
 def main() -> None:
     """Run the command; an expected error becomes one message and exit code 1, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # Δ and × where a terminal or a file has no such letter
     try:
         run()
     except SparsefitError as error:

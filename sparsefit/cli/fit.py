@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefit.cli.output import check_writable, write
+from sparsefit.cli.output import check_outputs, write
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def command(
         sparsefit fit examples/cbs_pretraining.csv --json fit.json --plot fit.png
         cat examples/cbs_pretraining.csv | sparsefit fit - --csv -
     """
-    check_outputs(json_path, csv_path, plot_path)
+    if plot_path is not None and Path(plot_path).suffix.lower() not in FIGURES:
+        raise InputError(f"--plot: got {plot_path!r}, allowed is a name that ends in {', '.join(FIGURES)}")
+    check_outputs({"--json": json_path, "--csv": csv_path, "--plot": plot_path}, [table])
 
     from sparsefit.fitting.fit_table import fit
 
@@ -90,14 +92,3 @@ def command(
         from sparsefit.report.figures.fit import draw
 
         write(plot_path, draw(result, Path(plot_path).suffix.lower()[1:]))
-
-
-def check_outputs(json_path: str | None, csv_path: str | None, plot_path: str | None) -> None:
-    """Refuse outputs that cannot be written before anything is fitted."""
-    if json_path == csv_path == "-":
-        raise InputError("--json and --csv: both are -; standard output can take one of them")
-    if plot_path is not None and Path(plot_path).suffix.lower() not in FIGURES:
-        raise InputError(f"--plot: got {plot_path!r}, allowed is a name that ends in {', '.join(FIGURES)}")
-    for option, path in (("--json", json_path), ("--csv", csv_path), ("--plot", plot_path)):
-        if path is not None and path != "-":
-            check_writable(option, Path(path))

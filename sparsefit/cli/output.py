@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -11,7 +12,26 @@ import click
 from sparsefit.errors import InputError
 
 SQLITE = b"SQLite format 3\0"
-"""How the file of a sweep begins."""
+"""How a file of SQLite begins."""
+
+
+def check_outputs(outputs: Mapping[str, str | None], inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse outputs, option to name or ``-`` for standard output, that cannot be written or are taken.
+
+    Two options of one file would leave one of them, and an output in the place of an input would be the end
+    of what was measured.
+    """
+    taken = {os.path.realpath(path): f"the input {path}" for path in inputs if str(path) != "-"}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = path if path == "-" else os.path.realpath(path)
+        if place in taken:
+            what = "standard output" if path == "-" else path
+            raise InputError(f"{option}: {what} is {taken[place]} already; name another file")
+        taken[place] = f"the output of {option}"
+        if path != "-":
+            check_writable(option, Path(path))
 
 
 def check_writable(option: str, target: Path) -> None:
@@ -53,9 +73,15 @@ def write(path: str, content: bytes) -> None:
 
 
 def refuse_sqlite(path: Path) -> None:
-    """Refuse to write over a file that begins as one of SQLite: it may be a sweep."""
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        if stream.read(len(SQLITE)) == SQLITE:
-            raise InputError(f"{path} is a SQLite database, as sweeps are, and is kept: name another file")
+    """Refuse to write over a file that may be a sweep."""
+    if path.is_file() and is_sqlite(path):
+        raise InputError(f"{path} is a SQLite database, as sweeps are, and is kept: name another file")
+
+
+def is_sqlite(path: str | Path) -> bool:
+    """Tell whether a file begins as one of SQLite, as sweeps do; False where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except (OSError, ValueError):
+        return False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 
@@ -32,14 +30,13 @@ def command(
         sparsefit plan fit.json --max-overhead 0.2
         sparsefit plan fit.json --budget-samples 200000 --devices-max-batch 512
     """
-    from sparsefit.cli.output import check_writable, write
+    from sparsefit.cli.output import check_outputs, write
     from sparsefit.errors import InputError
 
     limits = (budget_samples, max_overhead, devices_max_batch)
     if all(limit is None for limit in limits):
         raise InputError("give --budget-samples, --max-overhead or --devices-max-batch, or several of them")
-    if json_path not in (None, "-"):
-        check_writable("--json", Path(json_path))
+    check_outputs({"--json": json_path}, [fit])
 
     from sparsefit.fitting.plan import plan
 

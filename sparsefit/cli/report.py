@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sparsefit.experiment.store import Store
     from sparsefit.report.source import Source
 
-SQLITE = b"SQLite format 3\0"
-
 
 @click.command(name="report")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -62,12 +60,13 @@ def read(path: Path) -> Source:
     InputError
         No such file, or neither of the two.
     """
+    from sparsefit.cli.output import is_sqlite
     from sparsefit.fitting.reading import read_table
     from sparsefit.report.source import make_source
 
     if path.is_dir():
         raise InputError(f"{path} is a directory; give the file of a sweep (.db) or a table (.csv) in it")
-    if path.suffix == ".db" or starts_with(path, SQLITE):
+    if path.suffix == ".db" or is_sqlite(path):
         from sparsefit.experiment.store import open_store
 
         with open_store(path) as store:
@@ -77,15 +76,6 @@ def read(path: Path) -> Source:
         return make_source(cells, source.path, "table", source.sha256, about={"rows": str(source.rows)})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def starts_with(path: Path, magic: bytes) -> bool:
-    """Tell whether a file begins with these bytes; False where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
 
 
 def read_sweep(store: Store, path: Path) -> Source:

@@ -13,8 +13,6 @@ from sparsefit.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-SQLITE = b"SQLite format 3\0"
-
 
 @click.command(name="validate")
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
@@ -37,7 +35,9 @@ SQLITE = b"SQLite format 3\0"
     help="Share of work over linear scaling at the critical batch size.",
 )
 @click.option(
-    "--first-batch-size", type=float, help="B0 from which linear scaling is drawn.  [default: smallest]"
+    "--first-batch-size",
+    type=float,
+    help="B0 from which linear scaling is drawn.  [default: smallest that met the goal]",
 )
 @click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a claim fails.")
@@ -56,8 +56,9 @@ def command(
 ) -> None:
     """Judge every claim on K* = c1/B + c2 and on sparsity: holds, fails or cannot tell.
 
-    TABLE is what `sparsefit fit` reads, or a sweep (.db). Claims on the learning rate need a row a trial:
-    a sweep, or `sparsefit collect --trials`. Several tables count as one. docs/math.md derives each claim.
+    TABLE is a file that `sparsefit fit` reads, or a sweep (.db). Claims on the learning rate need a row a
+    trial: a sweep, or `sparsefit collect --trials`. Several tables count as one. docs/math.md derives each
+    claim.
 
     The exit code is 0 whatever the verdicts, unless --strict is given.
 
@@ -67,10 +68,9 @@ def command(
         sparsefit validate w1.db w2.db --decomposition w1.json --json v.json
         sparsefit validate examples/simulated_sparsity.csv --strict
     """
-    from sparsefit.cli.output import check_writable, write
+    from sparsefit.cli.output import check_outputs, write
 
-    if json_path not in (None, "-"):
-        check_writable("--json", Path(json_path))
+    check_outputs({"--json": json_path}, [*tables, *decompositions])
 
     import dataclasses
 
@@ -121,9 +121,10 @@ def read_all(paths: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
 
 def read(path: str) -> tuple[pd.DataFrame, str]:
     """Return one table as text and the hash of its file; a sweep gives its trials."""
+    from sparsefit.cli.output import is_sqlite
     from sparsefit.fitting.reading import as_text, read_table
 
-    if not is_sweep(path):
+    if not is_sqlite(path):
         cells, source = read_table(path)
         return cells, source.sha256
     import hashlib
@@ -136,12 +137,3 @@ def read(path: str) -> tuple[pd.DataFrame, str]:
     if table.empty:
         raise InputError(f"{path} holds no trial yet; go on with: sparsefit sweep --resume {path}")
     return as_text(table), hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def is_sweep(path: str) -> bool:
-    """Tell whether a file is an SQLite file."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(SQLITE)) == SQLITE
-    except (OSError, ValueError):
-        return False

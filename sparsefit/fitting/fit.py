@@ -172,6 +172,8 @@ def check_rows(
         raise InputError(
             f"batch_size and steps: got shapes {size.shape} and {upper.shape}, allowed is one (N,)"
         )
+    if not len(size):
+        raise InputError("batch_size and steps: got no rows, allowed are at least 2")
     for name, values in (("batch_size", size), ("steps", upper)):
         wrong = ~(np.isfinite(values) & (values > 0))
         if wrong.any():

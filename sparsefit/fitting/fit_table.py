@@ -53,6 +53,8 @@ def fit(
     InputError
         The table cannot be read or understood, or no group can be fitted.
     """
+    if isinstance(by, str):
+        raise InputError(f"by: got the text {by!r}, allowed is a sequence of columns, such as [{by!r}]")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
     if eval_interval is not None and not 0 < eval_interval < math.inf:

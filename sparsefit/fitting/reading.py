@@ -18,7 +18,7 @@ from sparsefit.errors import InputError, MissingDependencyError
 if TYPE_CHECKING:
     import pandas as pd
 
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+GZIP, PARQUET, SQLITE = b"\x1f\x8b", b"PAR1", b"SQLite format 3\0"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t"
 ALLOWED = "allowed is a CSV (comma, semicolon or tab; plain or gzip, UTF-8) or Parquet file"
@@ -57,6 +57,11 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Source]:
     """
     name = str(path)
     raw = read_bytes(name)
+    if raw.startswith(SQLITE):
+        raise InputError(
+            f"{name}: this is a SQLite database; if it is a sweep, write its table with: "
+            f"sparsefit collect {name} -o results.csv"
+        )
     try:
         content = gzip.decompress(raw) if raw.startswith(GZIP) else raw
     except (OSError, EOFError, zlib.error) as error:

@@ -139,6 +139,7 @@ def tables(material: Material) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
     ends = {name: f"{name}_" for name in ("c1", "c2", "critical_batch_size")}
+    columns = [column for name, prefix in ends.items() for column in (name, f"{prefix}low", f"{prefix}high")]
     fits, steps, ratios = [], [], []
     for workload in material.workloads:
         steps.append(workload.steps.assign(workload=workload.name))
@@ -156,6 +157,7 @@ def tables(material: Material) -> dict[str, pd.DataFrame]:
             },
             **{n: getattr(claim, n) for n in ("p_value", "test", "reason")},
             "group": "; ".join(f"{k} {v}" for k, v in claim.group.items()),
+            "reference": "; ".join(f"{k} {v}" for k, v in (claim.reference or {}).items()),
         }
         for claim in material.validation.claims
     ]
@@ -175,7 +177,7 @@ def tables(material: Material) -> dict[str, pd.DataFrame]:
     return {
         "steps": pd.concat(steps, ignore_index=True),
         "fits": pd.DataFrame(fits),
-        "ratios": pd.DataFrame(ratios),
+        "ratios": pd.DataFrame(ratios, columns=["workload", "sparsity", *columns, "one_factor"]),
         "claims": pd.DataFrame(claims),
         "critical_batch_sizes": pd.DataFrame(sizes),
         "inputs": pd.DataFrame(inputs),

@@ -84,6 +84,7 @@ def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, l
 def show(console: Console, output: Group) -> None:
     """Print tables whole, whatever the width of the terminal, and fold sentences."""
     folded = console.width
+    console.height = console.height  # a width alone does not count on a dumb terminal
     for part in output.renderables:
         console.width = WIDEST if isinstance(part, Table) else folded
         console.print(part, highlight=False)

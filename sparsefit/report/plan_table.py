@@ -12,7 +12,7 @@ from sparsefit.report.tables import grouped, lead, named, varying
 
 LIMITS = {
     "budget_samples": "budget of {:g} samples",
-    "max_overhead": "at most {:.0%} more samples than the least",
+    "max_overhead": "at most {percent:.4g} % more samples than the least",
     "devices_max_batch": "devices take batches up to {:g}",
 }
 
@@ -27,7 +27,9 @@ def render(result: PlanResult) -> Group:
     result : PlanResult
     """
     keys = varying([entry.group for entry in result.plans])
-    limits = "; ".join(LIMITS[name].format(value) for name, value in result.limits.items())
+    limits = "; ".join(
+        LIMITS[name].format(value, percent=100 * value) for name, value in result.limits.items()
+    )
     columns = ("batch size", "steps", "samples", "steps over the least", "samples over the least")
     table = grouped(keys, (*columns, "limited by"))
     for entry in result.plans:

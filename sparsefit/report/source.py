@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 COSTS = ("samples", "seconds", "total_seconds", "check_seconds", "checks", "evaluated", "floor", "runs")
 """Columns on the cost of a trial, which the store of a sweep records."""
 
+GROUPS = {"sparsity": "sparsity", "workload": "workload", "optimizer": "optimizer", "optimiser": "optimizer"}
+"""Columns that claims and figures ask for by name, however a table spells them."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -78,7 +81,10 @@ def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **detail
     status = statuses(cells, columns, number)
     own = {columns.optional[name]: name for name in columns.optional}
     own |= {columns.batch_size: "batch_size", columns.steps: "steps"}
-    own |= {name: "sparsity" for name in columns.by if normalise(name) == "sparsity"}
+    for name in columns.by:
+        canonical = GROUPS.get(normalise(name))
+        if canonical is not None and canonical not in own.values() and canonical not in cells:
+            own[name] = canonical
     found = cells.rename(columns=own)
     for name in ("max_steps", "eval_interval", "trial", "replicate"):
         if name not in found:

@@ -4,15 +4,20 @@ import csv
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from sparsefit import fit as fit_table
 from sparsefit.cli import group
 from sparsefit.errors import InputError
+from sparsefit.report.decomposition_table import show
+from sparsefit.report.tables import render
 
 ROOT = Path(__file__).parents[2]
 CBS = str(ROOT / "examples" / "cbs_pretraining.csv")
@@ -173,7 +178,7 @@ def test_directory_without_studies_is_refused(tmp_path):
         (("--by", "colour"), "--by: got 'colour'"),
         (("--batch-column", "colour"), "--batch-column"),
         (("--plot", "fit.bmp"), ".png, .pdf, .svg"),
-        (("--json", "-", "--csv", "-"), "one of them"),
+        (("--json", "-", "--csv", "-"), "is the output of --json already"),
     ],
 )
 def test_bad_option_is_refused_with_what_is_allowed(tmp_path, options, said):
@@ -197,3 +202,35 @@ def test_group_that_cannot_be_fitted_is_named_and_the_others_are_fitted(tmp_path
     assert content["warnings"] == [
         "left out: model b: got 1 batch size (1), allowed are at least 2; measure another batch size"
     ]
+
+
+def test_outputs_take_neither_each_others_place_nor_that_of_the_input(tmp_path):
+    table, target = tmp_path / "table.csv", tmp_path / "out"
+    table.write_text(GOOD)
+    assert "is the output of --json already" in refuse(table, "--json", target, "--csv", target)
+    assert "is the input" in refuse(table, "--csv", table)
+    (tmp_path / "link.csv").symlink_to(table)
+    assert "is the input" in refuse(table, "--json", tmp_path / "link.csv")
+    assert table.read_text() == GOOD
+    assert not target.exists()
+
+
+def test_sweep_in_the_place_of_a_table_is_told_how_to_become_one(tmp_path):
+    message = refuse_text(tmp_path, b"SQLite format 3\0" + bytes(100))
+    assert "sparsefit collect" in message
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_output_that_cannot_hold_every_letter_gets_question_marks(encoding):
+    command = [sys.executable, "-m", "sparsefit", "fit", SPARSE]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"AICc c1/B + c2" in done.stdout
+
+
+def test_tables_are_whole_on_a_dumb_terminal():
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, _environ={"TERM": "dumb", "COLUMNS": "60"})
+    show(console, render(fit_table(SPARSE)))
+    assert "85,773 [80,001, 92,360]" in shown.getvalue()

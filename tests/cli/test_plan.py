@@ -43,6 +43,15 @@ def test_page_names_groups_and_binding_limits(fit):
     assert "no batch size fits the budget" in shown
 
 
+@pytest.mark.parametrize(("limit", "said"), [(0.004, "0.4 %"), (0.125, "12.5 %"), (0.2, "20 %")])
+def test_limit_is_named_as_it_was_given(fit, limit, said):
+    assert f"at most {said} more samples" in run(fit, "--max-overhead", limit).stdout.replace("\n", " ")
+
+
+def test_plan_does_not_take_the_place_of_its_fit(fit):
+    assert "is the input" in refuse(fit, "--max-overhead", 0.2, "--json", fit)
+
+
 def test_json_follows_its_schema(fit):
     content = json.loads(run(fit, "--max-overhead", 0.2, "--json", "-").stdout)
     assert content["schema"] == "sparsefit.plan/1"

@@ -261,3 +261,25 @@ def test_table_in_which_nothing_can_be_fitted_is_refused(tmp_path):
     table.write_text("batch_size,steps\n8,100\n")
     with pytest.raises(InputError, match="batch size"):
         run(table, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", ["optimiser", "Optimizer"])
+def test_optimizers_are_compared_however_their_column_is_spelt(tmp_path, column):
+    tables = [tmp_path / "sgd.csv", tmp_path / "momentum.csv"]
+    for path in tables:
+        write_trials(path, "digits", path.stem)
+        path.write_text(path.read_text().replace("optimizer", column, 1))
+    assert run(*tables, "-o", tmp_path / "report").exit_code == 0
+    claims = csv.DictReader((tmp_path / "report" / "tables" / "claims.csv").read_text().splitlines())
+    pairs = [row for row in claims if row["name"] == "critical_batch_size_momentum"]
+    assert all("optimizer momentum" in row["group"] and "optimizer sgd" in row["reference"] for row in pairs)
+    assert len(pairs) == 2
+    assert list((tmp_path / "report" / "figures").glob("figure-2-optimizers*.png"))
+
+
+def test_table_of_ratios_without_ratios_has_its_header(tmp_path):
+    table = tmp_path / "steps.csv"
+    table.write_text("batch_size,steps\n" + "".join(f"{b},{4000 // b + 30}\n" for b in (1, 2, 4, 8, 16, 32)))
+    assert run(table, "-o", tmp_path / "report").exit_code == 0
+    header = (tmp_path / "report" / "tables" / "ratios.csv").read_text().split("\n")[0]
+    assert header.startswith("workload,sparsity,c1,c1_low,c1_high")

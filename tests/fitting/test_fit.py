@@ -20,8 +20,41 @@ def steps(c1=20_000.0, c2=150.0, noise=0.05, seed=0, size=B):
 
 def test_a_curve_without_noise_is_recovered():
     fit = fit_curve(B, steps(noise=0))
-    assert fit.c1.value == pytest.approx(20_000, rel=1e-7)  # the noise floor of the likelihood is 1e-9
+    assert fit.c1.value == pytest.approx(20_000, rel=1e-7)  # the search for θ ends near 1e-7
     assert fit.c2.value == pytest.approx(150, rel=1e-7)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-7])
+def test_tables_without_noise_are_never_rejected(noise):
+    random = np.random.default_rng(0)
+    for seed in range(20):
+        c1, c2 = 10 ** random.uniform(3, 6), 10 ** random.uniform(1.5, 3.5)
+        assert fit_curve(B, steps(c1, c2, noise, seed)).verdict != "rejected"
+
+
+@pytest.mark.parametrize("k", [40_000 / B, np.full_like(B, 150.0)], ids=["c1/B", "constant"])
+def test_limits_of_the_curve_are_never_rejected(k):
+    assert fit_curve(B, k).verdict == "undetermined"
+
+
+def test_rows_on_the_plateau_say_how_many_intervals_it_holds():
+    once_an_epoch = np.maximum(4.0, 4096 / B)
+    k = np.ceil(steps(40_000, 150, noise=0.03) / once_an_epoch) * once_an_epoch
+    assert fit_curve(B, k, eval_interval=once_an_epoch).verdict == "consistent"
+    fit = fit_curve(B, np.ceil(steps(40_000, 150) / 64) * 64, eval_interval=64)
+    assert fit.verdict == "undetermined"
+    assert "evaluation intervals high" in fit.verdict_reason
+
+
+def test_replicates_on_an_evaluation_grid_show_lack_of_fit_as_exact_ones_do():
+    size = np.repeat(B, 4)
+    zigzag = np.where(np.log2(size) % 2 == 0, 1.1, 1 / 1.1)
+    k = steps(noise=0.02, size=size) * zigzag
+    exact, grid = fit_curve(size, k), fit_curve(size, np.ceil(k), eval_interval=1)
+    assert exact.verdict == grid.verdict == "rejected"
+    assert grid.lack_of_fit.f == pytest.approx(exact.lack_of_fit.f, rel=0.05)  # half a step of 150 and more
+    lost = np.append(np.zeros(len(size) - 1, dtype=bool), True)
+    assert fit_curve(size, k, censored=lost).lack_of_fit.df_error == exact.lack_of_fit.df_error - 3
 
 
 def test_interval_ends_lie_where_the_profile_of_a_dense_grid_says():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sparsefit.fitting import decomposition_file
@@ -47,6 +48,19 @@ def test_winners_of_a_table_of_studies_tell_growth_but_not_the_range():
         found = judged(steps, name)
         assert {claim.verdict for claim in found} == {"cannot tell"}
         assert "--trials" in found[0].reason
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["empty trials", "beside a table of trials"])
+def test_winners_with_an_empty_column_of_trials_are_not_taken_for_the_search(beside):
+    trials = trials_table().astype(str)
+    reached = trials[trials["status"] == "reached"]
+    order = reached["steps"].astype(float).sort_values().index
+    best = reached.loc[order].drop_duplicates(["sparsity", "batch_size"]).assign(trial="", workload="winners")
+    table = pd.concat([trials.assign(workload="all"), best]) if beside else best
+    for name in ("learning_rate_inside", "learning_rate_range", "metaparameter_boundary"):
+        found = [claim for claim in judged(table, name) if claim.group["workload"] == "winners"]
+        assert {claim.verdict for claim in found} == {"cannot tell"}, name
+        assert all("--trials" in claim.reason for claim in found), name
 
 
 def test_best_learning_rate_at_the_edge_of_the_search_fails_and_is_named():
