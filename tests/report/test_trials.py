@@ -10,12 +10,10 @@ RANGES = [
     (0.9194, 0.999846, "REVERSE_LOG_SCALE", ["0.99", "0.999"]),
     (0.9, 0.9998, "REVERSE_LOG_SCALE", ["0.9", "0.99", "0.999"]),
     (0.9966, 0.99981, "REVERSE_LOG_SCALE", ["0.9966", "0.99981"]),  # one power of ten: the ends
-    (
-        0.9994,
-        0.99988,
-        "REVERSE_LOG_SCALE",
-        ["0.99940", "0.99988"],
-    ),  # none; three digits would give 0.999 and 1
+    # None, and three digits would give 0.999 and 1.
+    (0.9994, 0.99988, "REVERSE_LOG_SCALE", ["0.99940", "0.99988"]),
+    (0.919, 0.99989, "REVERSE_LOG_SCALE", ["0.99", "0.999"]),
+    (256, 8784, "LOG_SCALE", ["256", "8780"]),
     (0.0, 0.99, "LINEAR_SCALE", ["0", "0.99"]),
 ]
 

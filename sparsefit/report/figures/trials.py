@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.report.material import Workload
-from sparsefit.report.style import STATUS_STYLES, legend_below, new_figure, power
+from sparsefit.report.style import STATUS_STYLES, legend_below, new_figure, plain_number, power
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ COLUMNS = 8
 GAP = 0.10
 """Space between two panels, in units of a panel."""
 
-APART = 0.35
+APART = 0.34
 """Least distance of two ticks, in units of a panel."""
 
 
@@ -106,8 +106,10 @@ def ticks(low: float, high: float, scale: str) -> tuple[np.ndarray, list[str]]:
 
 
 def number(value: float, scale: str) -> str:
-    """Return a number with two digits of what its scale tells: 0.99985, not 1."""
-    if scale != "REVERSE_LOG_SCALE":
+    """Return a number with the digits that its scale tells: 0.99985, not 1."""
+    if scale == "LOG_SCALE":
+        return plain_number(float(f"{value:.3g}"))
+    if scale == "LINEAR_SCALE":
         return f"{value:.3g}"
     return f"{value:.{max(2, int(np.ceil(on_scale(value, scale))) + 1)}f}"
 
