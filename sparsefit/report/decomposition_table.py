@@ -189,7 +189,7 @@ def digits(value: float) -> str:
         return f"{value:,.0f}"
     if 0.001 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".")
-    return f"{value:.2e}"
+    return f"{value:.2e}" if value else "0"
 
 
 def product(network: Network) -> str:
