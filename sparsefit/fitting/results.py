@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsefit.errors import InputError
 from sparsefit.fitting.curves import log_steps, softplus
 from sparsefit.fitting.results_records import (
     Estimate,
@@ -117,13 +118,20 @@ class CurveFit:
         Parameters
         ----------
         batch_size : array_like, shape (M,)
-            In the units of the table.
+            In the units of the table; above 0, ∞ is the plateau.
+
+        Raises
+        ------
+        InputError
+            A batch size is not above 0.
 
         Notes
         -----
         log K(B) = log c2 + log(1 + (c1/c2)/B): its interval is the range of that sum over the joint region.
         """
         size = np.atleast_1d(np.asarray(batch_size, dtype=float))
+        if not (size > 0).all():
+            raise InputError(f"batch sizes must be above 0, got {size[~(size > 0)][0]:g}")
         steps = np.exp(log_steps(np.log(size), self.log_c1, self.log_c2))
         if self.region is None:
             return Prediction(size, steps, np.full_like(size, np.nan), np.full_like(size, np.nan))

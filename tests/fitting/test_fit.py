@@ -78,6 +78,12 @@ def test_prediction_band_holds_the_curve_and_closes_on_the_interval_of_c2():
     assert at.high[0] == pytest.approx(fit.c2.high, rel=1e-3)
 
 
+@pytest.mark.parametrize("size", [0, -4, np.nan])
+def test_a_batch_size_that_is_none_predicts_nothing(size):
+    with pytest.raises(InputError, match="must be above 0"):
+        fit_curve(B, steps()).predict([16, size])
+
+
 def test_batch_sizes_far_below_c1_over_c2_give_a_lower_limit():
     fit = fit_curve(B[:8], steps(c1=2.0**11 * 150, size=B[:8]))
     assert fit.critical_batch_size.value is None

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 import sparsefit
-from sparsefit.report.decomposition_table import show
+from sparsefit.fitting.results_records import Estimate
+from sparsefit.report.decomposition_table import cell, digits, show
 from sparsefit.report.figures.fit import draw
 from sparsefit.report.tables import render
 
@@ -39,6 +40,17 @@ def text_of(result, width=60):
 def sparse():
     groups = [({"task": "t", "sparsity": s}, 50_000 * (1 + s), 200) for s in (0.0, 0.5)]
     return sparsefit.fit(table(groups))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0"), (0.5, "0.500"), (174, "174"), (17519, "17,519"), (2.5e-5, "2.50e-05")]
+)
+def test_three_digits_without_an_exponent_where_that_reads_well(value, shown):
+    assert digits(value) == shown
+
+
+def test_a_slope_of_nothing_has_an_interval_around_0():
+    assert cell(Estimate(0.0, -0.157, 0.157)) == "0 [-0.157, 0.157]"
 
 
 def test_piped_output_has_no_escape_codes_and_is_not_cut(sparse):
