@@ -80,14 +80,23 @@ def command(
         else:
             write_folders(table, out, layout, None)
         return
-    from sparsefit.experiment.joined import join
+    if goal_error is not None or max_steps is not None:
+        raise InputError(
+            "--goal-error and --max-steps say what folders of others do not; "
+            f"{sweep} is a file, and a sweep has both in its definition"
+        )
+    from sparsefit.experiment.joined import count_open, join, only_finished
     from sparsefit.experiment.repeats import repeats_table
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.tables import curves_table, steps_table, trials_table
 
     if layout is not None:
         with open_store(sweep) as store:
+            if first is not None:
+                store.cut(first)
             table = trials_table(store)
+            if finished:
+                table = only_finished(table, store)
             if not table.empty:
                 write_folders(table, out, layout, store)
                 return
@@ -103,10 +112,10 @@ def command(
     if table.empty:
         raise InputError(f"{names} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
     write(table, out, kind)
-    unfinished = int(table["unfinished"].sum()) if kind == "studies" else 0
+    unfinished = count_open(sweeps, first) if kind == "studies" else 0
     if unfinished:
         click.echo(
-            f"{unfinished} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True
+            f"{unfinished:,} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefit.cli.output import check_writable
+from sparsefit.cli.output import check_outputs
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ MEASURING = (
     "confidence",
 )
 """Options that a new measurement takes and a file has already."""
+
+OF_WORKLOAD = ("dataset", "model", "goal_error", "pruning", "pruning_scope", "prune_biases")
+"""What the numbers depend on of the workload, whose file may change."""
 
 LARGE = 10_000
 """Training sets above this size give Eq. 7 a random subset of their examples unless told otherwise."""
@@ -102,7 +105,13 @@ def command(
     from sparsefit.report.decomposition_table import render, show
 
     if save is not None:
-        check_writable("--save", save)
+        inputs = [source, fit_path, str(options["workload"]) if source is None else None]
+        check_outputs({"--save": str(save)}, [path for path in inputs if path is not None])
+        if source is None and save.is_file() and save.stat().st_size:
+            raise InputError(
+                f"--save: {save} exists, and a new measurement would replace what it holds: name another "
+                "file, or delete it first"
+            )
     if source is not None:
         refuse_measuring(context)
         decomposition = decomposition_file.load(source)
@@ -153,7 +162,7 @@ def measure(options: dict[str, object], save: Path | None) -> Decomposition:
     if options["momentum"] is not None:
         if "momentum" not in metaparameters:
             raise InputError(f"--momentum: the workload {workload.name!r} trains with {workload.optimizer}")
-        metaparameters["momentum"] = positive(options["momentum"], "--momentum", below=1.0)
+        metaparameters["momentum"] = positive(options["momentum"], "--momentum", below=1.0, or_zero=True)
     dataset = data.load(workload.dataset, options["data_dir"])  # type: ignore[arg-type]
     n_training = len(data.split(dataset)[0])
     choices = Choices(
@@ -173,7 +182,7 @@ def measure(options: dict[str, object], save: Path | None) -> Decomposition:
         "optimizer": workload.optimizer,
         **choices.to_dict(),
         "training_examples": n_training,
-        "pruning": workload.pruning,
+        **{name: getattr(workload, name) for name in OF_WORKLOAD},
         "varied_over_seeds": "split, initial weights, masks, order of mini-batches",
     }
     trajectories: list[Trajectory] = []
@@ -229,12 +238,12 @@ def read_count(text: str, option: str) -> int | None:
     return int(text)
 
 
-def positive(value: object, option: str, below: float = math.inf) -> float:
-    """Return a number above 0 and below a limit."""
+def positive(value: object, option: str, below: float = math.inf, *, or_zero: bool = False) -> float:
+    """Return a number above 0, or 0 where that is allowed, and below a limit."""
     number = float(value)  # type: ignore[arg-type]
-    if not 0 < number < below:
+    if not (0 < number < below or (or_zero and number == 0)):
         limit = "finite" if below == math.inf else f"below {below:g}"
-        raise InputError(f"{option}: got {number:g}, allowed above 0 and {limit}")
+        raise InputError(f"{option}: got {number:g}, allowed {'0' if or_zero else 'above 0'} and {limit}")
     return number
 
 

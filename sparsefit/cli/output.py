@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from sparsefit.errors import InputError
+from sparsefit.whole_file import write_whole
 
 SQLITE = b"SQLite format 3\0"
 """How a file of SQLite begins."""
@@ -59,15 +60,7 @@ def write(path: str, content: bytes) -> None:
     target = Path(path)
     try:
         refuse_sqlite(target)
-        if target.exists() and not target.is_file():  # a pipe or a device cannot be put in place whole
-            target.write_bytes(content)
-            return
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(content)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, content)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 

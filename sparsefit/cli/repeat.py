@@ -49,7 +49,7 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
                 f"{sweep} has no finished study that reached its goal; "
                 f"go on with: sparsefit sweep --resume {sweep}"
             )
-        runner = TrialRunner(store.definition, data_dir, mask_folder(store.path))
+        runner = TrialRunner(store.definition, data_dir, mask_folder(store.path), store.created)
         specs = repeats.missing(store, seeds)
         total = len(specs)
         if specs:

@@ -96,8 +96,8 @@ def command(
         begin_session(store, runner, jobs)
         if resume is not None and trials is not None:
             store.extend(trials)
-            runner = TrialRunner(store.definition, data_dir)
-        runner.masks_dir = mask_folder(store.path)
+            definition = store.definition
+        runner = TrialRunner(definition, data_dir, mask_folder(store.path), store.created)
         try:
             with terminable(), reporting(jobs) as report:
                 left_out = run(store, LocalProcesses(jobs), runner, report)

@@ -20,7 +20,7 @@ from torch.utils import _pytree
 from sparsefit.conv import blocked_op, cuda, layout
 from sparsefit.conv.backend import Window, handles
 from sparsefit.conv.mask import check_tensor, shape_text
-from sparsefit.conv.registration import functorch_is_active
+from sparsefit.conv.registration import has_no_rules
 from sparsefit.errors import InputError
 
 LANES_ALLOWED = (1, 2, 4, 8, layout.LANES)
@@ -86,7 +86,7 @@ class Blocked:
         return self.data
 
     def flatten(self, start_dim: int = 1, end_dim: int = -1) -> Blocked:
-        """Return the batch as (n, C·H·W), without a copy."""
+        """Return the batch as (n, C·H·W), without a copy; unlike torch's, it never flattens the samples."""
         return flatten(self, start_dim, end_dim)
 
     def __add__(self, other: Blocked) -> Blocked:
@@ -141,6 +141,10 @@ def from_blocked(x: Blocked) -> Tensor:
 def relu(x: Blocked, inplace: bool = False) -> Blocked:
     """Return max(x, 0)."""
     return Blocked(functional.relu(x.data, inplace), x.n)
+
+
+def _flatten(x: Blocked, start_dim: int = 0, end_dim: int = -1) -> Blocked:
+    return flatten(x, start_dim, end_dim)  # torch's own default is refused there
 
 
 def add(x: Blocked, y: Blocked) -> Blocked:
@@ -226,7 +230,7 @@ def avg_pool2d(
     kernel, edge = _pair(kernel_size), _pair(padding)
     step = kernel if stride is None or stride == [] else _pair(stride)
     window = _window(x, kernel, step, edge, ceil_mode)
-    is_plain_mean = (count_include_pad or edge == (0, 0)) and not divisor_override and not ceil_mode
+    is_plain_mean = (count_include_pad or edge == (0, 0)) and divisor_override is None and not ceil_mode
     if _has_pooling(x.data) and _is_small(window) and is_plain_mean:
         return Blocked(blocked_op.average_pool(x.data, x.n, window), x.n)
     height, width = x.shape[2:]
@@ -265,7 +269,8 @@ def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | N
 
 
 def _has_kernels(tensor: Tensor) -> bool:
-    return handles(tensor) and not functorch_is_active()
+    # What torch.jit.trace records of a size is no int, which windows are made of.
+    return handles(tensor) and not has_no_rules() and not torch.jit.is_tracing()
 
 
 def _has_pooling(tensor: Tensor) -> bool:
@@ -301,7 +306,11 @@ def _is_small(window: Window) -> bool:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Sequence) and len(size) in (1, 2) and all(isinstance(each, int) for each in size):
+        return size[0], size[-1]
+    raise InputError(f"kernel size, stride, padding and dilation are an int or two, got {size!r}")
 
 
 def _describe(x: object) -> str:
@@ -319,7 +328,7 @@ def _adaptive_avg_pool2d(x: Blocked, output_size: int | Sequence[int | None]) ->
 
 def _outside(function: Callable) -> Callable:
     """Make a dense function of torch take a blocked batch: out of the blocks and back in."""
-    return lambda x, *args, **kwargs: to_blocked(function(from_blocked(x), *args, **kwargs))
+    return lambda input, *args, **kwargs: to_blocked(function(from_blocked(input), *args, **kwargs))
 
 
 _HANDLERS: dict[Callable, Callable] = {
@@ -331,7 +340,7 @@ _HANDLERS: dict[Callable, Callable] = {
     functional.avg_pool2d: avg_pool2d,
     functional.pad: pad,
     functional.adaptive_avg_pool2d: _adaptive_avg_pool2d,
-    torch.flatten: flatten,
+    torch.flatten: _flatten,
     torch.conv2d: _outside(torch.conv2d),
     functional.linear: _outside(functional.linear),
 }

@@ -32,6 +32,9 @@ class Problem:
         Shape of the output and of its gradient, in the layout of the input.
     weight_shape : tuple of int
         Shape of the dense weight: (C_out, C_in / groups, kh, kw), or (C_out, C_in) for an input (N, C_in).
+    dense_only : frozenset of str
+        Passes that the kernels leave to torch: of a layer without weights there is nothing to walk, and
+        backward_input lists every tap for every phase of the stride.
     chosen : dict
         What "auto" has chosen, by direction, layout and threads; filled by ``dispatch``.
     """
@@ -48,6 +51,7 @@ class Problem:
             else (input_shape[0], geometry.c_out, *self.output_size, *input_shape[4:])
         )
         self.weight_shape = geometry.weight_shape[: 2 if len(input_shape) == 2 else 4]
+        self.dense_only = _dense_only(geometry)
         self.chosen: dict[tuple[str, str, int], bool] = {}
         if min(self.output_size) < 1:
             raise InputError(
@@ -55,6 +59,14 @@ class Problem:
                 f"(dilation {geometry.dilation_h}×{geometry.dilation_w}) does not fit into an input of "
                 f"{self.size[0]}×{self.size[1]} with its padding: pad more or enlarge it"
             )
+
+
+def _dense_only(geometry: Geometry) -> frozenset[str]:
+    if geometry.weight_count == 0:
+        return frozenset(("forward", "backward_input", "backward_weight"))
+    taps = geometry.stride_h * geometry.stride_w * geometry.kh * geometry.kw
+    entries = taps * geometry.c_out // geometry.groups
+    return frozenset(("backward_input",) if entries > MOST_ENTRIES else ())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -75,6 +87,9 @@ def problem(geometry: Geometry, input_shape: Sequence[int], n: int | None, nnz: 
     return Problem(geometry, input_shape, n, nnz)
 
 
+MOST_ENTRIES = 1 << 20
+"""Taps and phases that backward_input may list, at 16 bytes each: those of a 16×16 patch embedding with a
+stride of 16 would fill gigabytes."""
 CALL_SCHEMA = "Tensor positions, Tensor pattern, SymInt[] geometry, SymInt? n, str backend"
 """The parts of a `Call`, as arguments of an operator."""
 

@@ -105,6 +105,9 @@ def choices() -> list[Choice]:
 def restore_choices(made: Iterable[Choice]) -> None:
     """Forget all choices and take these instead, for example those of an earlier run."""
     made = list(made)
+    for choice in made:
+        if not isinstance(choice, Choice) or choice.backend not in BACKENDS[1:]:
+            raise InputError(f"restore_choices takes what choices() returned, got {choice!r}")
     _choices.clear()
     problem.cache_clear()
     _choices.update((choice.situation, choice) for choice in made)
@@ -138,7 +141,7 @@ def autocast_is_on(operand: Tensor) -> bool:
 def _takes_sparse(
     direction: str, call: Call, operand: Tensor, sparse: Callable, dense: Callable, arguments: tuple
 ) -> bool:
-    if call.backend == "dense":
+    if call.backend == "dense" or direction in call.sized.dense_only:
         return False
     on_gpu = cuda.is_on(operand)
     if not handles(operand):

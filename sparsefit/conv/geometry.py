@@ -55,6 +55,7 @@ class Geometry(NamedTuple):
         else:
             edges = (padding[0], padding[0], padding[1], padding[1])
         for name, sizes, least in (
+            ("number of channels", weight_shape[:2], 1),
             ("kernel size", (kh, kw), 1),
             ("stride", stride, 1),
             ("dilation", dilation, 1),

@@ -2,152 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsefit.conv import op
 from sparsefit.conv.blocked import Blocked, bias_relu_max_pool2d
-from sparsefit.conv.call import Call
-from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
 from sparsefit.conv.geometry import Geometry
-from sparsefit.conv.mask import check_mask, check_tensor, shape_text
-from sparsefit.conv.packed import gather, pattern, positions, scatter
+from sparsefit.conv.mask import check_tensor, shape_text
+from sparsefit.conv.masked_layer import SparseLayer
 from sparsefit.errors import InputError
 
 _Dense = TypeVar("_Dense", nn.Conv2d, nn.Linear)
-
-
-class SparseLayer(nn.Module, ABC):
-    """What both sparse layers share: the kept values, the mask, and the way in and out of a state dict.
-
-    Parameters are ``values``, the kept weights (nnz,) ordered as ``weight[mask]``, and ``bias``. The buffer
-    ``mask`` travels in the state dict; what the kernels need besides is made from it.
-    """
-
-    values: nn.Parameter
-    bias: nn.Parameter | None
-    mask: Tensor
-    positions: Tensor
-    pattern: Tensor
-
-    def __init__(self, dense: nn.Module, mask: Tensor, geometry: Geometry, backend: str | None) -> None:
-        super().__init__()
-        weight, bias = dense.weight, dense.bias
-        assert isinstance(weight, nn.Parameter)
-        name = type(self).__name__
-        if not weight.dtype.is_floating_point:
-            raise InputError(f"{name} needs real floating-point weights, got {weight.dtype}")
-        self.geometry = geometry
-        self.backend = None if backend is None else check_backend(backend)
-        mask = check_mask(mask, weight, name)
-        self._set_mask(mask)
-        values = gather(weight.detach(), self.positions)
-        self.values = nn.Parameter(values, requires_grad=weight.requires_grad)
-        self.register_parameter("bias", None)
-        if isinstance(bias, nn.Parameter):
-            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
-        self.train(dense.training)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "weight":
-            raise AttributeError(
-                f"{type(self).__name__} has no weight: its parameter is `values`, dense_weight() makes one. "
-                "An nn.TransformerEncoderLayer looks for it in evaluation: "
-                "torch.backends.mha.set_fastpath_enabled(False)"
-            )
-        return super().__getattr__(name)
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the weights that are not kept, in [0, 1]."""
-        return 1 - self.positions.shape[0] / max(self.geometry.weight_count, 1)
-
-    def dense_weight(self) -> Tensor:
-        """Return the dense weight, zeros where the mask is; differentiable with respect to ``values``."""
-        return scatter(self.values, self.positions, tuple(self.mask.shape))
-
-    def choice(self) -> list[Choice]:
-        """Return what the backend "auto" has chosen so far for layers like this one; they print well."""
-        density = round(1 - self.sparsity, 2)
-        return [
-            choice
-            for choice in choices()
-            if choice.situation.geometry == self.geometry and choice.situation.density == density
-        ]
-
-    def extra_repr(self) -> str:
-        """Return what repr shows: sizes, sparsity, backend."""
-        backend = f", backend={self.backend!r}" if self.backend else ""
-        return f"{self._sizes_text()}, sparsity={self.sparsity:.4g}, bias={self.bias is not None}{backend}"
-
-    @abstractmethod
-    def _sizes_text(self) -> str:
-        """Return the sizes and the options that are not the usual ones, for `extra_repr`."""
-
-    def _set_mask(self, mask: Tensor) -> None:
-        self.register_buffer("mask", mask)
-        self.register_buffer("positions", positions(mask), persistent=False)
-        kernel_mask = mask.view(self.geometry.weight_shape)
-        self.register_buffer("pattern", pattern(kernel_mask, self.geometry.groups), persistent=False)
-
-    def _convolve(self, input: Tensor, n: int | None, *, with_bias: bool = True) -> Tensor:
-        if autocast_is_on(input):
-            # The kernels have one dtype; autocast may have given another to the layer before.
-            input = input.to(self.values.dtype)
-        call = Call(self.positions, self.pattern, self.geometry, n, self.backend or get_backend())
-        return op.conv2d(input, self.values, self.bias if with_bias else None, call)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Take the mask of the state dict first, so that its values fit."""
-        mask, values = state_dict.get(f"{prefix}mask"), state_dict.get(f"{prefix}values")
-        if mask is not None:
-            try:
-                self._take_mask(mask, values, prefix)
-            except InputError as error:
-                error_msgs.append(str(error))
-                return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def _take_mask(self, mask: Tensor, values: Tensor | None, prefix: str) -> None:
-        """Become a layer with this mask; the values are loaded afterwards."""
-        is_meta = self.mask.device.type == "meta"
-        old = torch.empty(self.mask.shape, dtype=torch.bool) if is_meta else self.mask
-        if isinstance(mask, Tensor):
-            mask, old = (mask, old.to("meta")) if mask.device.type == "meta" else (mask.to(old.device), old)
-        mask = check_mask(mask, old, f"{prefix}mask")
-        is_old = not is_meta and torch.equal(mask, old)
-        if values is None:
-            if not is_old:
-                raise InputError(f"{prefix}mask comes without {prefix}values, which belong to it")
-            return
-        kept = int(mask.sum())
-        if values.shape != (kept,):
-            raise InputError(
-                f"{prefix}values must have the shape ({kept},) that its mask gives, got "
-                f"{shape_text(values.shape)}: values and mask are not from one layer"
-            )
-        # Also where the mask is the old one: after `to_empty`, what was made from it is lost.
-        self._set_mask(mask)
-        if not is_old:
-            # In place, so that an optimizer that holds the parameter goes on holding it.
-            self.values.data = self.values.data.new_zeros(kept)
-            self.values.grad = None
 
 
 class SparseConv2d(SparseLayer):

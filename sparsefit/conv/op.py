@@ -22,8 +22,8 @@ from sparsefit.conv import passes, reference
 from sparsefit.conv.backend import empty
 from sparsefit.conv.call import Call, spatial_size
 from sparsefit.conv.layout import from_blocks, to_blocks, zero_past
-from sparsefit.conv.packed import scatter
-from sparsefit.conv.registration import functorch_is_active, make_operator
+from sparsefit.conv.packed import gather, scatter
+from sparsefit.conv.registration import has_no_rules, make_operator
 
 # The work. Past the tensors, what comes is a `Call`.
 
@@ -95,7 +95,7 @@ def _derive_backward_input(ctx: Any, grad: Tensor) -> tuple:
     grad = _without_idle_lanes(grad, ctx.call)
     grad_grad = grad_values = None
     if ctx.needs_input_grad[0]:
-        grad_grad = _conv2d(grad, values, None, ctx.call)
+        grad_grad = conv2d(grad, values, None, ctx.call)
     if ctx.needs_input_grad[1]:
         grad_values, _ = backward_weight(grad, grad_output, False, ctx.call)
     return grad_grad, grad_values, None, None
@@ -113,7 +113,7 @@ def _derive_backward_weight(ctx: Any, grad_values: Tensor, grad_bias: Tensor) ->
     if ctx.needs_input_grad[0]:
         grad_input = backward_input(grad_output, grad_values, input.shape, call)
     if ctx.needs_input_grad[1]:
-        grad_grad = _conv2d(input, grad_values, grad_bias if ctx.with_bias else None, call)
+        grad_grad = conv2d(input, grad_values, grad_bias if ctx.with_bias else None, call)
     return grad_input, grad_grad, None, None
 
 
@@ -126,27 +126,55 @@ _conv2d = make_operator(
     *(_forward, _fake_forward, _save_forward, _derive_forward),
     schema="Tensor input, Tensor values, Tensor? bias -> Tensor",
 )
-backward_input = make_operator(
+_conv2d_backward_input = make_operator(
     "conv2d_backward_input",
     *(_backward_input, _fake_backward_input, _save_backward_input, _derive_backward_input),
     schema="Tensor grad_output, Tensor values, SymInt[] input_shape -> Tensor",
 )
-backward_weight = make_operator(
+_conv2d_backward_weight = make_operator(
     "conv2d_backward_weight",
     *(_backward_weight, _fake_backward_weight, _save_backward_weight, _derive_backward_weight),
     schema="Tensor input, Tensor grad_output, bool with_bias -> (Tensor, Tensor)",
 )
 
 
-def conv2d(input: Tensor, values: Tensor, bias: Tensor | None, call: Call) -> Tensor:
-    """Return the convolution of the input with the kept values, plus the bias, in the layout of the input.
+# Where operators have no rules there is the reference: a sample may have weights or gradients of its own, for
+# which torch has rules for dense convolution.
 
-    Under the transforms of ``torch.func`` it is the reference: there each sample may have weights or
-    gradients of its own, for which torch has rules for dense convolution.
-    """
-    if functorch_is_active():
-        x = input if call.n is None else from_blocks(input, call.n)
-        weight = scatter(values, call.positions, call.geometry.weight_shape[: x.dim()])
-        output = reference.forward(x, weight, bias, call.geometry)
-        return output if call.n is None else to_blocks(output, input.shape[4])
-    return _conv2d(input, values, bias, call)
+
+def conv2d(input: Tensor, values: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+    """Return the convolution of the input with the kept values, plus the bias, in the layout of the input."""
+    if not has_no_rules():
+        return _conv2d(input, values, bias, call)
+    x = _strided(input, call)
+    return _laid_like(input, call, reference.forward(x, _dense(values, call, x), bias, call.geometry))
+
+
+def backward_input(grad_output: Tensor, values: Tensor, input_shape: Sequence[int], call: Call) -> Tensor:
+    """Return the gradient to an input of the given shape, in the layout of the gradient."""
+    if not has_no_rules():
+        return _conv2d_backward_input(grad_output, values, input_shape, call)
+    g, size = _strided(grad_output, call), spatial_size(input_shape)
+    grad_input = reference.backward_input(g, _dense(values, call, g), call.geometry, size)
+    return _laid_like(grad_output, call, grad_input)
+
+
+def backward_weight(input: Tensor, grad_output: Tensor, with_bias: bool, call: Call) -> tuple[Tensor, Tensor]:
+    """Return the gradients to the kept values (nnz,) and to the bias (C_out,), or (0,) without one."""
+    if not has_no_rules():
+        return _conv2d_backward_weight(input, grad_output, with_bias, call)
+    x, g = _strided(input, call), _strided(grad_output, call)
+    grad_weight, grad_bias = reference.backward_weight(x, g, call.geometry, with_bias)
+    return gather(grad_weight, call.positions), input.new_empty(0) if grad_bias is None else grad_bias
+
+
+def _strided(tensor: Tensor, call: Call) -> Tensor:
+    return tensor if call.n is None else from_blocks(tensor, call.n)
+
+
+def _laid_like(operand: Tensor, call: Call, result: Tensor) -> Tensor:
+    return result if call.n is None else to_blocks(result, operand.shape[4])
+
+
+def _dense(values: Tensor, call: Call, like: Tensor) -> Tensor:
+    return scatter(values, call.positions, call.geometry.weight_shape[: like.dim()])

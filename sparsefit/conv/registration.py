@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from sparsefit.conv.call import CALL_SCHEMA, Call
+from sparsefit.errors import InputError
 
 
 def make_operator(
@@ -54,7 +56,15 @@ def make_operator(
     def call(*inputs: Any) -> Any:
         if _is_traced(inputs[0]):
             return library_form(*inputs) if schema is None else library_form(*inputs[:-1], *inputs[-1].parts)
-        return EagerForm.apply(*inputs) if torch.is_grad_enabled() else body(*inputs)
+        try:
+            return EagerForm.apply(*inputs) if torch.is_grad_enabled() else body(*inputs)
+        except RuntimeError as error:
+            if any(_is_one_of_many(each) for each in inputs[:3]):
+                raise InputError(
+                    "sparse layers cannot take many gradients in one backward pass (is_grads_batched, "
+                    "vectorize=True): take them one by one, or use torch.func.jacrev or torch.func.vmap"
+                ) from error
+            raise
 
     return call
 
@@ -92,11 +102,20 @@ def _is_traced(tensor: Tensor) -> bool:
     """Whether a compiler or a mode must see the call."""
     return (
         torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
         or type(tensor) not in (Tensor, torch.nn.Parameter)
         or torch._C._len_torch_dispatch_stack() > 0
     )
 
 
-def functorch_is_active() -> bool:
-    """Whether a transform of ``torch.func`` is at work, for which operators have no rules."""
-    return torch._C._are_functorch_transforms_active()
+def _is_one_of_many(operand: object) -> bool:
+    """Whether the engine runs a backward pass for many gradients at once; its tensors have no memory."""
+    return isinstance(operand, Tensor) and torch._C._functorch.is_legacy_batchedtensor(operand)
+
+
+def has_no_rules() -> bool:
+    """Whether a transform of ``torch.func`` or forward-mode differentiation is at work.
+
+    Operators have no rules for them: the reference, made of torch's own, takes over.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0

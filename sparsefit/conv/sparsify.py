@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
-from sparsefit.conv.layer import SparseConv2d, SparseLayer, SparseLinear
+from sparsefit.conv.layer import SparseConv2d, SparseLinear
 from sparsefit.conv.mask import check_mask
+from sparsefit.conv.masked_layer import SparseLayer
 from sparsefit.errors import InputError
 
 KINDS: dict[type[nn.Module], type[SparseConv2d] | type[SparseLinear]] = {
@@ -29,14 +31,16 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
         Any model.
     masks : mapping of str to Tensor
         Bool masks by the name of a layer ("features.0") or of its weight ("features.0.weight"). A mask for a
-        bias ("features.0.bias") keeps all of it or removes all of it.
+        bias ("features.0.bias") keeps all of it or removes all of it. Masks of other parameters that keep
+        everything are passed over, so that what ``prune.masks(..., biases=False)`` returns can be given.
     backend : {"auto", "sparse", "dense"}, optional
         As in ``SparseConv2d.from_dense``.
 
     Raises
     ------
     InputError
-        A name is not a Conv2d or Linear of the model, or its mask or weight cannot be used.
+        A name is not a Conv2d or Linear of the model, its mask or weight cannot be used, or the model holds
+        the layer in a way that a swap would miss, as in a plain list.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"sparsify takes a torch.nn.Module, got {type(model).__name__}")
@@ -49,6 +53,8 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
     weight_masks: dict[str, Tensor] = {}
     bias_masks: dict[str, Tensor] = {}
     for key, mask in masks.items():
+        if _keeps_another_parameter(key, mask, layers, model):
+            continue
         name, into = _find(key, layers, weight_masks, bias_masks)
         into[name] = mask
     swapped: dict[nn.Module, nn.Module] = {}
@@ -65,6 +71,7 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
         for child_name, child in list(parent._modules.items()):
             if child is not None and child in swapped:
                 setattr(parent, child_name, swapped[child])
+    _refuse_held(model, swapped)
     return swapped.get(model, model)
 
 
@@ -96,8 +103,8 @@ def _find(
             f"no Conv2d or Linear is named {key!r}; masks can go to: "
             f"{', '.join(map(repr, layers)) or 'no layer'}"
         )
-    if name in weights:
-        raise InputError(f"layer {name!r} has two masks: give one, by layer or by weight")
+    if any(layers[other] is layers[name] for other in weights):
+        raise InputError(f"layer {name!r} has two masks: give one, by one of its names")
     return name, weights
 
 
@@ -115,12 +122,34 @@ def _keep_or_drop_bias(layer: nn.Module, mask: Tensor, name: str) -> None:
         )
 
 
+def _keeps_another_parameter(key: str, mask: object, layers: dict[str, nn.Module], model: nn.Module) -> bool:
+    """Whether a mask keeps all of a parameter that belongs to no layer of the kinds that can be sparse."""
+    parent, _, _ = key.rpartition(".")
+    is_other = parent not in layers and key not in layers and key in dict(model.named_parameters())
+    return is_other and isinstance(mask, Tensor) and mask.dtype == torch.bool and bool(mask.all())
+
+
 def _refuse_shared(model: nn.Module, layer: nn.Module, name: str) -> None:
-    """Refuse to untie a weight: two layers that share one must go on sharing it."""
+    """Refuse to untie a parameter: two layers that share one must go on sharing it."""
     for other_name, other in model.named_modules():
-        if other is not layer and any(
-            other_weight is layer.weight for other_weight in other._parameters.values()
-        ):
-            raise InputError(
-                f"layer {name!r} shares its weight with {other_name!r}: give them weights of their own"
-            )
+        for part in ("weight", "bias"):
+            own = layer._parameters.get(part)
+            if other is not layer and any(p is own for p in other._parameters.values() if p is not None):
+                raise InputError(
+                    f"layer {name!r} shares its {part} with {other_name!r}: give each one of its own"
+                )
+
+
+def _refuse_held(model: nn.Module, swapped: Mapping[nn.Module, nn.Module]) -> None:
+    """Refuse a model that reaches a dense layer by a way of its own, which the swap did not change."""
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_"):  # torch's own
+                continue
+            found = value.values() if isinstance(value, dict) else value
+            found = found if isinstance(value, list | tuple | set | dict) else (value,)
+            if any(isinstance(each, nn.Module) and each in swapped for each in found):
+                raise InputError(
+                    f"{attribute!r} of {name or type(module).__name__!r} holds a layer that has a mask, and "
+                    "would hold it dense: make it an nn.ModuleList or nn.ModuleDict, or use the layer's name"
+                )

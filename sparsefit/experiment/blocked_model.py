@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparsefit.conv.layer import SparseLayer
+from sparsefit.conv.masked_layer import SparseLayer
 from sparsefit.experiment.model import Block, ResNet8, SimpleCNN
 from sparsefit.experiment.plan import Gradients, Memory, Plan, Value
 

@@ -89,6 +89,8 @@ def call(function: Callable[[Spec], Record], spec: Spec) -> Record | Failure:
     except MemoryError:
         return Failure("out of memory", crashed=True)
     except Exception as error:
+        if "can't allocate memory" in str(error):  # torch has no MemoryError of its own
+            return Failure("out of memory", crashed=True)
         place = traceback.extract_tb(error.__traceback__)[-1]
         return Failure(
             f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})", crashed=False

@@ -9,15 +9,19 @@ from typing import Any
 import pandas as pd
 
 from sparsefit.errors import InputError
+from sparsefit.experiment.records import Study
 from sparsefit.experiment.store import Store, open_store
-from sparsefit.experiment.study import difference
+from sparsefit.experiment.study import difference, studies
 from sparsefit.experiment.tables import steps_table
 
 GRID = ("batch_sizes", "sparsities", "trials", "curves")
 """What sweeps of one table may differ in; the rest decides how many steps a trial takes."""
 
-COSTS = ("seconds", "total_seconds", "check_seconds", "runs")
-"""Columns that differ when the same trial runs twice."""
+COSTS = (
+    *("seconds", "total_seconds", "check_seconds", "runs"),
+    *("samples", "checks", "evaluated", "floor"),
+)
+"""Columns that differ when the same trial runs twice, or further than it counts."""
 
 
 def join(
@@ -76,6 +80,26 @@ def join(
     return pd.concat(found, ignore_index=True).sort_values(
         ["sparsity", "batch_size"], kind="stable", ignore_index=True
     )
+
+
+def count_open(paths: Sequence[Path], first: int | None = None) -> int:
+    """Return how many trials of the sweeps in `paths` have not ended, those that never began among them."""
+    left: dict[Study, int] = {}
+    for path in paths:
+        with open_store(path) as store:
+            if first is not None:
+                store.cut(first)
+            table = steps_table(store)
+            begun = {
+                Study(sparsity, size): unfinished
+                for sparsity, size, unfinished in zip(
+                    table["sparsity"], table["batch_size"], table.get("unfinished", ()), strict=True
+                )
+            }
+            for study in studies(store.content):
+                here = begun.get(study, store.content["trials"])
+                left[study] = min(here, left.get(study, here))
+    return sum(left.values())
 
 
 def without_grid(content: dict[str, Any]) -> dict[str, Any]:

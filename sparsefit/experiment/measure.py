@@ -165,6 +165,11 @@ class Repetition:
 
     def trajectory(self, sparsity: float, progress: Callable[[str], None]) -> Trajectory:
         """Train one network and measure it on the way."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)  # for models that draw numbers while they train
+            return self._trajectory(sparsity, progress)
+
+    def _trajectory(self, sparsity: float, progress: Callable[[str], None]) -> Trajectory:
         choices = self.choices
         images, labels = self.dataset.train_images, self.dataset.train_labels
         network = model.build(

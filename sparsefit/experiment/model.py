@@ -173,7 +173,13 @@ def build(name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> n
     function = MODELS[name] if name in MODELS else import_function(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = function(tuple(input_shape), n_classes)
+        try:
+            model = function(tuple(input_shape), n_classes)
+        except Exception as error:
+            raise InputError(
+                f"model {name!r}, called with input_shape={tuple(input_shape)} and n_classes={n_classes}, "
+                f"raised {type(error).__name__}: {error}"
+            ) from error
     if not isinstance(model, nn.Module):
         raise InputError(f"model {name!r} returned {type(model).__name__}; it must return a torch.nn.Module")
     if name in MODELS:
@@ -247,9 +253,10 @@ def import_function(name: str) -> Callable[..., object]:
         )
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the user's module does when it is imported
         raise InputError(
-            f"model {name!r} cannot be imported: {error}; the module must be on the Python path (PYTHONPATH)"
+            f"model {name!r} cannot be imported: {type(error).__name__}: {error}; the module must be on the "
+            "Python path (PYTHONPATH) and hold the function"
         ) from error
     if not callable(function):
         raise InputError(f"model {name!r} is {type(function).__name__}, not a function")

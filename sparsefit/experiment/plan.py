@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsefit.conv.backend import load_core
-from sparsefit.conv.layer import SparseLayer
 from sparsefit.conv.layout import lanes_for
+from sparsefit.conv.masked_layer import SparseLayer
 
 Call = Callable[[], object]
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,12 @@ BATCH = 100
 
 FORMAT = "sparsefit.masks/1"
 
+DAMAGE = (
+    *(OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged archive may raise."""
+
 
 def saliencies(
     model: nn.Module,
@@ -72,7 +80,7 @@ def saliencies(
     biases : bool
         Whether biases compete with the weights.
     seed : int
-        Used by ``random`` only.
+        Of ``random``, and of models that draw numbers, as dropout does.
 
     Returns
     -------
@@ -93,7 +101,9 @@ def saliencies(
         indices = indices[:BATCH]
     # A copy, since functional_call leaves plain tensors behind in a module that occurs twice.
     model = copy.deepcopy(model)
-    found = METHODS[method](model, names, dataset=dataset, indices=indices, batch=BATCH, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = METHODS[method](model, names, dataset=dataset, indices=indices, batch=BATCH, seed=seed)
     for name, saliency in found.items():
         if not torch.isfinite(saliency).all():
             raise InputError(
@@ -226,8 +236,11 @@ def load(path: str | Path) -> tuple[Masks, dict[str, Any]]:
                 raise ValueError("another format")
             found = {}
             for name, shape in header.pop("shapes").items():
-                bits = np.unpackbits(archive[name], count=int(np.prod(shape)))
+                packed, count = archive[name], math.prod(shape)
+                if len(packed) != -(-count // 8):
+                    raise ValueError(f"{name} has bytes for another shape than {shape}")
+                bits = np.unpackbits(packed, count=count)
                 found[name] = torch.from_numpy(bits.astype(bool).reshape(shape))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} cannot be read as masks ({FORMAT}): {error}") from error
     return found, header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,8 @@ class TrialRunner:
         See `data.load`.
     masks_dir : path, optional
         Where workers share masks, see `mask_folder`: SNIP over a whole training set takes as long as a trial.
+    sweep : str
+        What tells this sweep from an earlier one of that folder: masks of others are not taken.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class TrialRunner:
         definition: Definition,
         data_dir: str | Path | None = None,
         masks_dir: str | Path | None = None,
+        sweep: str = "",
     ) -> None:
         self.definition = definition
         self.data_dir = data_dir
         self.masks_dir = None if masks_dir is None else Path(masks_dir)
+        self.sweep = sweep
         self._masks: dict[tuple[int, float], prune.Masks] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -56,12 +61,13 @@ class TrialRunner:
             "definition": self.definition.to_dict(),
             "data_dir": self.data_dir,
             "masks_dir": self.masks_dir,
+            "sweep": self.sweep,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start as a new runner of the same sweep."""
         definition = Definition.from_dict(state["definition"])
-        self.__init__(definition, state["data_dir"], state["masks_dir"])  # type: ignore[misc]
+        self.__init__(definition, state["data_dir"], state["masks_dir"], state["sweep"])  # type: ignore[misc]
 
     @cached_property
     def dataset(self) -> data.DataSet:
@@ -119,7 +125,26 @@ class TrialRunner:
             names = prune.prunable(initial, biases=self.definition.workload.prune_biases)
             sizes = {name: parameter.numel() for name, parameter in initial.named_parameters()}
             prune.kappa(sum(sizes[name] for name in names), max(sparse))
+        if self.definition.workload.model not in model.MODELS:
+            self._check_training(initial)
         return model.describe(initial)
+
+    def _check_training(self, initial: nn.Module) -> None:
+        """Refuse a user's model that cannot be made sparse, or trained on the smallest part of a batch."""
+        masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
+        for name in prune.prunable(initial, biases=False):
+            masks[name].view(-1)[0] = False  # a mask that keeps everything would need no sparse layer
+        made, _ = self._with_masks(copy.deepcopy(initial), masks)
+        most = made.micro_batch
+        n = min(size % most or most for size in self.definition.batch_sizes)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                made.add_gradient(self.dataset.train_images[:n], self.dataset.train_labels[:n], n)
+        except Exception as error:
+            raise InputError(
+                f"model {self.definition.workload.model!r} cannot be trained on {n} images at once, the "
+                f"smallest part of a batch (large ones are cut into {most}): {type(error).__name__}: {error}"
+            ) from error
 
     def network(self, trial: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.
@@ -129,7 +154,11 @@ class TrialRunner:
         initial = model.build(
             self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=trial
         )
-        masks = self.masks(initial, trial, sparsity)
+        return self._with_masks(initial, self.masks(initial, trial, sparsity))
+
+    def _with_masks(
+        self, initial: nn.Module, masks: prune.Masks
+    ) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         if self.definition.backend == "dense":
             parameters = dict(initial.named_parameters())
             rest = {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
@@ -148,6 +177,9 @@ class TrialRunner:
 
     def masks(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
         """Return the masks of a trial; those of all sparsities are made at once, from one saliency."""
+        if sparsity not in (0, *self.definition.sparsities):
+            allowed = ", ".join(f"{each:g}" for each in self.definition.sparsities)
+            raise InputError(f"sparsity: got {sparsity:g}, allowed those of the sweep: {allowed}")
         if sparsity == 0:
             return {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
         if (trial, sparsity) not in self._masks:
@@ -184,6 +216,7 @@ class TrialRunner:
         """Return all that a mask depends on."""
         workload = self.definition.workload
         return {
+            "sweep": self.sweep,
             "dataset": self.dataset.checksum,
             "model": workload.model,
             "initial": model.digest(initial),

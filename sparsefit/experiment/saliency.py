@@ -143,7 +143,9 @@ def sum_gradients(
         block = torch.from_numpy(indices[start : start + batch])
         logits = functional_call(model, parameters, (dataset.train_images[block],)) / temperature
         loss = cross_entropy(logits, dataset.train_labels[block])
-        gradients = torch.autograd.grad(loss, leaves, create_graph=direction is not None)
+        gradients = torch.autograd.grad(
+            loss, leaves, create_graph=direction is not None, materialize_grads=True
+        )
         if direction is not None:
             products = [(g * direction[name]).sum() for g, name in zip(gradients, names, strict=True)]
             gradients = torch.autograd.grad(torch.stack(products).sum(), leaves)

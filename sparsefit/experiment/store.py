@@ -7,13 +7,11 @@ undoes half a commit at the next opening.
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import fcntl
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,17 +19,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from sparsefit.errors import InputError, SparsefitError
+from sparsefit.errors import InputError
 from sparsefit.experiment.records import STATUSES, End, Study, TrialEnd, TrialSpec
-from sparsefit.experiment.study import Definition, difference, fingerprint, studies
+from sparsefit.experiment.store_file import StoreError, connect, explained, now
+from sparsefit.experiment.study import Definition, difference, fingerprint, fingerprint_of_text, studies
 
 APPLICATION_ID = 0x53504654
 """Marks our files in SQLite's header: "SPFT"."""
 
 SCHEMA_VERSION = 1
-
-BUSY_SECONDS = 20
-"""How long a commit waits for another program to release the file."""
 
 SCHEMA = f"""
 CREATE TABLE definition (json TEXT NOT NULL, sha256 TEXT NOT NULL, created TEXT NOT NULL);
@@ -65,10 +61,6 @@ CREATE TABLE failures (
     session INTEGER NOT NULL REFERENCES sessions (id)
 );
 """
-
-
-class StoreError(SparsefitError):
-    """The file that holds a sweep cannot be read or written now; what it holds is safe."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +145,18 @@ class Store:
     def _read_definition(self) -> dict[str, Any]:
         with explained(self.path):
             rows = self._connection.execute("SELECT json, sha256 FROM definition").fetchall()
-        content: dict[str, Any] = json.loads(rows[0][0]) if len(rows) == 1 else {}
-        if not content or fingerprint(content) != rows[0][1]:
+        text, checksum = rows[0] if len(rows) == 1 else ("", None)
+        if fingerprint_of_text(text) != checksum:
             raise StoreError(
                 f"{self.path}: the definition of the sweep does not match its checksum; restore a copy"
             )
+        content: dict[str, Any] = json.loads(text)
         return content
+
+    @property
+    def created(self) -> str:
+        """When the sweep was begun, UTC, ISO 8601."""
+        return str(self.execute("SELECT created FROM definition")[0][0])
 
     @property
     def definition(self) -> Definition:
@@ -189,7 +187,22 @@ class Store:
         """Return the metaparameters of every trial."""
         with explained(self.path):
             rows = self._connection.execute("SELECT trial, metaparameters FROM settings").fetchall()
-        return {trial: json.loads(text) for trial, text in rows}
+        found = {trial: self._parsed(text) for trial, text in rows}
+        if missing := set(range(self.content["trials"])) - set(found):
+            raise self._damage(f"trial {min(missing)} has no metaparameters")
+        return found
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise self._damage(f"text that is not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise self._damage(f"{text[:40]!r} in the place of an object")
+        return content
+
+    def _damage(self, what: str) -> StoreError:
+        return StoreError(f"{self.path} is damaged: it holds {what}; restore a copy")
 
     def begin_session(self, provenance: Mapping[str, Any]) -> None:
         """Become the one writer and note where the coming trials are run.
@@ -229,7 +242,7 @@ class Store:
         """Return the provenance of every session by its number."""
         with explained(self.path):
             rows = self._connection.execute("SELECT id, provenance FROM sessions").fetchall()
-        return {number: json.loads(text) for number, text in rows}
+        return {number: self._parsed(text) for number, text in rows}
 
     def add(self, spec: TrialSpec, run: TrialEnd) -> None:
         """Commit a trial that ended; it replaces an earlier, shorter run of the same trial."""
@@ -278,7 +291,10 @@ class Store:
             ).fetchall()
         found: dict[Study, dict[int, End]] = {study: {} for study in studies(self.content)}
         for sparsity, batch_size, trial, status, step in rows:
-            found[Study(sparsity, batch_size)][trial] = End(status, step)
+            study = Study(sparsity, batch_size)
+            if study not in found:
+                raise self._damage(f"a trial of a study that is not in the grid, {study}")
+            found[study][trial] = End(status, step)
         return found
 
     def rows(self) -> list[TrialRow]:
@@ -328,9 +344,8 @@ def open_store(path: str | Path) -> Store:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(
-            f"{path} does not exist or is not a file; start a sweep with: sparsefit sweep --out {path}"
-        )
+        problem = "is a directory, not the file of a sweep" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {problem}; sparsefit sweep --out FILE makes one")
     with explained(path):
         connection = connect(path, "rw")
         application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -355,44 +370,9 @@ def open_store(path: str | Path) -> Store:
     return Store(path, connection)
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a connection in autocommit mode: transactions begin where the code says so."""
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
 def insert_settings(connection: sqlite3.Connection, definition: Definition) -> None:
     """Write the metaparameters of the trials that have none yet."""
     connection.executemany(
         "INSERT OR IGNORE INTO settings VALUES (?, ?)",
         [(trial, json.dumps(setting)) for trial, setting in enumerate(definition.settings())],
     )
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, with what to do about them."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            problem = f"is locked by another program (waited {BUSY_SECONDS} s); close that program and go on"
-        elif code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            problem = "cannot be written: the disk is full or reports an error; free some space and go on"
-        elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            problem = (
-                "cannot be opened for writing; the folder must exist, and it and the file must be writable"
-            )
-        elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            problem = "is not a SQLite database, or is damaged; restore a copy or give another file"
-        else:
-            problem = "cannot be used as the file of a sweep"
-        raise StoreError(f"{path} {problem} (SQLite: {error})") from error
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -106,7 +106,12 @@ def studies(content: dict[str, Any]) -> list[Study]:
 
 def fingerprint(content: dict[str, Any]) -> str:
     """Return the SHA-256 that names a sweep; the order of the search space (the Sobol axes) counts."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return fingerprint_of_text(json.dumps(content))
+
+
+def fingerprint_of_text(text: str) -> str:
+    """Return the same from the definition as it is stored."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
@@ -134,6 +139,8 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
             raise InputError(
                 f"batch sizes are numbers like 16,64,100 or a range of powers of 2 like 16:2048; got {text!r}"
             ) from None
+        if low < 1:
+            raise InputError(f"batch sizes must be 1 or more; got {part.strip()!r}")
         found = [low] if not colon else [1 << n for n in range(high.bit_length()) if low <= 1 << n <= high]
         if not found:
             raise InputError(f"the range of batch sizes {part.strip()!r} holds no power of 2")

@@ -31,8 +31,8 @@ def trials_table(store: Store) -> pd.DataFrame:
 
     ``steps`` is empty unless the trial reached the goal; one that did not is known to need more than
     ``max_steps``, which for a capped trial is the step at which it was stopped. What a trial did past the
-    step up to which it counts (see `schedule`) is not shown, so the table depends on the definition of the
-    sweep only.
+    step up to which it counts (see `schedule`) is not shown, so all but the costs (`joined.COSTS`) depends on
+    the definition of the sweep only.
 
     Parameters
     ----------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
@@ -100,6 +98,8 @@ class Workload:
     description: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if not self.name.strip() or self.name.strip() == ".." or set(self.name) & set("/\\\0"):
+            raise InputError(f"name: got {self.name!r}, allowed a word that can name a folder")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise InputError(f"{key}: got {getattr(self, key)!r}, allowed {', '.join(allowed)}")
@@ -153,14 +153,6 @@ class Workload:
         out = {f.name: getattr(self, f.name) for f in fields(self)}
         out["search_space"] = {name: dict(vars(range_)) for name, range_ in self.search_space.items()}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the definition, description left out: equal on every machine and in every version."""
-        definition = {key: value for key, value in self.to_dict().items() if key != "description"}
-        # The order of the search space is the order of the Sobol axes, so it must count.
-        definition["axes"] = list(self.search_space)
-        return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
 
 
 def names() -> list[str]:

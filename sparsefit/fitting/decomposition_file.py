@@ -24,6 +24,7 @@ from sparsefit.fitting.json_fields import (
 )
 from sparsefit.quantity import Quantity
 from sparsefit.trajectory import Point, Trajectory
+from sparsefit.whole_file import write_whole
 
 SCHEMA = "sparsefit.decomposition/1"
 
@@ -77,7 +78,7 @@ def trajectory_to_dict(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def save(path: str | Path, decomposition: Decomposition) -> None:
-    """Write the JSON file.
+    """Write the JSON file, whole or not at all: what an earlier seed left there is lost by no accident.
 
     Raises
     ------
@@ -86,9 +87,9 @@ def save(path: str | Path, decomposition: Decomposition) -> None:
     """
     text = json.dumps(to_dict(decomposition), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(Path(path), text.encode())
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def load(path: str | Path) -> Decomposition:

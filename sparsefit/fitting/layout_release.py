@@ -59,6 +59,11 @@ def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
         "sparsity": need_number(content, "sparsity", path),
         "batch_size": need_number(content, "batch_size", path),
     }
+    if goal.error not in (None, study["goal_error"]):
+        raise InputError(
+            f"{path}: the release's layout keeps the steps to its own goal, {study['goal_error']:g}, and no "
+            "curves: leave out --goal-error"
+        )
     interval = need_number(content, "check_interval", path)
     rows = []
     for run in path.parent.glob("run-*"):

@@ -37,6 +37,8 @@ SCALES = {
     "end_learning_rate_factor": "LOG_SCALE",
 }
 OBJECTIVE = "val/classification_error"
+BOUND = "bound"
+"""Field of the note of a trial whose measurements are a bound in place of its curve."""
 
 
 def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
@@ -69,6 +71,12 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
     comparison = own.get("comparison", goal.comparison) if goal.error is None else goal.comparison
     known = {"goal_error": error, "comparison": comparison, "sparsity": own.get("sparsity", 0.0)}
     row = study | known | {"trial": need(content, "trial_id", path)}
+    if own.get(BOUND) and error != own.get("goal_error"):
+        raise InputError(
+            f"{path}: this trial was written without its curve, so that only its own goal, "
+            f"{own['goal_error']:g}, can be judged: leave out --goal-error, or write the folder anew of a "
+            "sweep with --full-curves"
+        )
     row |= outcome(path, code, error, comparison, goal.objective)
     if code == "INCOMPLETE":
         row |= {"status": "capped", "steps": None, "max_steps": own["max_steps"]}
@@ -76,7 +84,7 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
         row["max_steps"] = own.get("max_steps", row["max_steps"])
         row["eval_interval"] = own.get("eval_interval", row["eval_interval"])
     row["workload"], row["schedule"] = own.get("workload", row["workload"]), own.get("schedule")
-    row |= {name: value for name, value in own.items() if name not in row}
+    row |= {name: value for name, value in own.items() if name not in row and name != BOUND}
     return with_parameters(row, need(content, "parameters", path))
 
 
@@ -155,7 +163,7 @@ def write_study(
                 "status": CODES[row["status"]],
                 "steps": last,
                 "trial_id": row["trial"],
-                NOTE: note(row),
+                NOTE: note(row) | ({BOUND: True} if curve is None else {}),
             },
         )
         (bound(row, last) if curve is None else curve).to_csv(trial / "measurements.csv", index=False)

@@ -6,6 +6,7 @@ the same status words mean different things; `read_folder` and `write_folder` hi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pandas as pd
 from sparsefit.errors import InputError
 from sparsefit.fitting import layout_release, layout_shallue
 from sparsefit.fitting.layout_files import Row, load_json
+from sparsefit.fitting.layout_shallue import OBJECTIVE
 
 LEADING = (
     "workload",
@@ -57,8 +59,18 @@ class Goal:
 
     error: float | None = None
     comparison: str = "<"
-    objective: str = "val/classification_error"
+    objective: str = OBJECTIVE
     max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.error is None:
+            return
+        if self.objective == OBJECTIVE and not 0 < self.error < 1:
+            raise InputError(
+                f"goal error: got {self.error:g}, allowed an error rate above 0 and below 1, not percent"
+            )
+        if not math.isfinite(self.error):
+            raise InputError(f"goal for {self.objective}: got {self.error:g}, allowed a finite number")
 
 
 def read_folder(folder: str | Path, goal: Goal | None = None) -> pd.DataFrame:

@@ -143,3 +143,46 @@ def test_refused_measurement_leaves_no_file(tmp_path):
     path = tmp_path / "d.json"
     assert isinstance(invoke("--sparse", "1.5", "--save", str(path)).exception, InputError)
     assert not path.exists()
+
+
+def test_a_measurement_is_not_replaced_by_another(measured):
+    before = measured[1].read_bytes()
+    with pytest.raises(InputError, match="a new measurement would replace what it holds"):
+        CliRunner().invoke(command, ["--sparse", "0.9", "--save", str(measured[1])], catch_exceptions=False)
+    assert measured[1].read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--fit", "--workload", "--from"])
+def test_an_input_is_not_overwritten(option, tmp_path):
+    path = tmp_path / "input"
+    path.write_text("{}")
+    sparse = () if option == "--from" else ("--sparse", "0.9")
+    arguments = [*sparse, option, str(path), "--save", str(path)]
+    with pytest.raises(InputError, match=r"is the input .* already; name another file"):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert path.read_text() == "{}"
+
+
+def test_a_disk_that_fills_up_leaves_the_earlier_seeds(measured, tmp_path, monkeypatch):
+    from sparsefit.fitting import decomposition_file
+
+    path = tmp_path / "d.json"
+    path.write_bytes(measured[1].read_bytes())
+
+    def full(self, content):
+        self.open("wb").close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left"):
+        decomposition_file.save(path, decomposition_file.load(path))
+    assert path.read_bytes() == measured[1].read_bytes()
+    assert [each.name for each in tmp_path.iterdir()] == ["d.json"]
+
+
+def test_momentum_0_is_a_momentum(tmp_path):
+    study = tmp_path / "mine.toml"
+    text = (ROOT / "sparsefit" / "experiment" / "workloads" / "digits.toml").read_text()
+    study.write_text(text.replace('optimizer = "sgd"', 'optimizer = "momentum"'))
+    arguments = ("--sparse", "0.9", "--workload", str(study), "--momentum", "0", *SMALL)
+    assert invoke(*arguments).exit_code == 0

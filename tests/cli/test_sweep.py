@@ -1,4 +1,5 @@
 import importlib
+import io
 import json
 import os
 import resource
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 
 from sparsefit.cli import group, main
 from sparsefit.errors import SparsefitError
+from sparsefit.experiment import prune
+from sparsefit.experiment.engine import InProcess
 
 SMALL = [
     "--workload",
@@ -171,6 +174,30 @@ class Pair(nn.Linear):
 def pair(input_shape, n_classes):
     return Pair(64, n_classes)
 
+class Own(nn.Linear):
+    pass
+
+def subclass(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), Own(64, n_classes))
+
+class Spare(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.used, self.unused = nn.Linear(64, n_classes), nn.Linear(64, 64)
+
+    def forward(self, x):
+        return self.used(x.flatten(1))
+
+def unused(input_shape, n_classes):
+    return Spare(n_classes)
+
+def normed(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Linear(32, n_classes))
+
+def dropout(input_shape, n_classes):
+    hidden = (nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5))
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, n_classes))
+
 def twice(input_shape, n_classes):
     layer = nn.Linear(64, 64)
     return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(64, n_classes))
@@ -225,11 +252,47 @@ def test_a_users_model_that_has_a_layer_twice_is_swept(user_study):
         ("many", "must return logits of shape (2, 10), got (2, 20)"),
         ("pair", "must return logits of shape (2, 10), got tuple"),
         ("absent", "cannot be imported"),
+        ("subclass", "no Conv2d or Linear is named '1.weight'"),
     ],
 )
 def test_a_users_model_that_fails_is_named_before_anything_is_written(user_study, function, words, tmp_path):
     assert words in message("sweep", *user_study(function))
     assert not (tmp_path / "mine.db").exists()
+
+
+def test_a_batch_of_which_a_part_is_too_small_for_the_model_is_refused(user_study, tmp_path):
+    said = message("sweep", *user_study("normed"), "--sparsity", "0", "--batch-sizes", "32,129")
+    assert "cannot be trained on 1 images at once, the smallest part of a batch" in said
+    assert not (tmp_path / "mine.db").exists()
+
+
+def test_a_layer_that_the_model_does_not_use_is_worth_nothing(user_study):
+    result = invoke("sweep", *user_study("unused"), "--sparsity", "0.9")
+    assert result.exit_code == 0, result.output
+
+
+def test_dropout_draws_the_same_whether_masks_are_made_or_found(user_study, tmp_path):
+    def steps(name, sizes):
+        path = tmp_path / name
+        options = (*user_study("dropout")[:-1], path, "--sparsity", "0.5", "--batch-sizes", sizes)
+        assert invoke("sweep", *options).exit_code == 0
+        return pd.read_csv(io.StringIO(invoke("collect", path).stdout))["steps"].tolist()
+
+    # The second batch size finds the masks of the first.
+    assert steps("both.db", "32,64") == [*steps("one.db", "32"), *steps("other.db", "64")]
+
+
+def test_masks_of_an_earlier_sweep_of_that_name_are_not_taken(user_study, tmp_path, monkeypatch):
+    made = []
+    saliencies = prune.saliencies
+    monkeypatch.setattr(prune, "saliencies", lambda *a, **k: made.append(1) or saliencies(*a, **k))
+    monkeypatch.setattr("sparsefit.experiment.engine.LocalProcesses", lambda jobs: InProcess())
+    clock = iter(f"2026-01-01T00:00:{second:02}+00:00" for second in range(60))
+    monkeypatch.setattr("sparsefit.experiment.store.now", lambda: next(clock))
+    for expected in (1, 2):
+        assert invoke("sweep", *user_study("net"), "--sparsity", "0.5").exit_code == 0
+        assert len(made) == expected
+        (tmp_path / "mine.db").unlink()
 
 
 def test_a_model_that_changed_is_refused_in_an_old_file(user_study, tmp_path, monkeypatch):

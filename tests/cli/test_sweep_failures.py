@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from sparsefit.cli import group
 from sparsefit.errors import SparsefitError
-from sparsefit.experiment import store as stores
-from sparsefit.experiment import workload
+from sparsefit.experiment import store_file, workload
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
 from sparsefit.experiment.store import Store, open_store
 from sparsefit.experiment.study import Definition
@@ -78,7 +77,7 @@ sys.stdin.read()
 
 
 def test_a_database_that_another_process_locks_is_named_and_usable_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr(stores, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(store_file, "BUSY_SECONDS", 0.05)
     path = new(tmp_path / "locked.db")
     spec = TrialSpec(Study(0.9, 64), 0, 2000)
     with open_store(path) as store:

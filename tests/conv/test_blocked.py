@@ -150,6 +150,11 @@ def test_average_pool(arguments, n):
     )
 
 
+def test_average_with_a_divisor_of_0_is_refused_as_by_torch():
+    with pytest.raises(RuntimeError, match="divisor must be not zero"):
+        functional.avg_pool2d(to_blocked(batch()), 2, divisor_override=0)
+
+
 @pytest.mark.parametrize("n", [1, 3, 16, 17])
 @pytest.mark.parametrize("shape", [(3, 7, 6), (2, 1, 1), (2, 20, 17)])
 def test_global_average_pool(n, shape):
@@ -301,6 +306,9 @@ def test_a_gradient_with_numbers_in_idle_lanes_does_no_harm():
         (lambda b: functional.max_pool2d(b.flatten(), 2), r"a blocked \(N, C, H, W\), got .*\(5, 126\)"),
         (lambda b: blocked.max_pool2d(b, 2, return_indices=True), "returns no indices"),
         (lambda b: functional.adaptive_avg_pool2d(b, 2), "goes to 1×1, got 2"),
+        (torch.flatten, "is flattened from dimension 1 to the last, got 0 to -1"),
+        (lambda b: functional.max_pool2d(b, (2, 3, 4)), r"an int or two, got \(2, 3, 4\)"),
+        (lambda b: functional.max_pool2d(b, 2.0), "an int or two, got 2.0"),
         (lambda b: torch.flatten(b, 2), "is flattened from dimension 1 to the last, got 2 to -1"),
         (lambda b: functional.pad(b, (1, 1), "reflect"), "is padded with zeros"),
         (lambda b: functional.pad(b, (1, 1), value=2.0), "is padded with zeros"),

@@ -5,6 +5,7 @@ import torch
 
 from sparsefit.conv import SparseConv2d, choices, dispatch, restore_choices, to_blocked
 from sparsefit.conv.call import Call
+from sparsefit.errors import InputError
 from tests.conv.oracle import Case
 
 CASE = Case(n=8, c_in=8, c_out=8, size=(8, 8))
@@ -134,3 +135,11 @@ def test_choices_survive_pickle(auto):
     layer, x = layer_and_input()
     layer(x)
     assert pickle.loads(pickle.dumps(choices())) == choices()
+
+
+@pytest.mark.parametrize("wrong", [[{"a": 1}], "auto", [None]])
+def test_choices_that_are_none_leave_those_that_were_made(wrong):
+    made = choices()
+    with pytest.raises(InputError, match="takes what choices\\(\\) returned"):
+        restore_choices(wrong)
+    assert choices() == made

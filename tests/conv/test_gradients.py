@@ -3,11 +3,12 @@
 import pytest
 import torch
 from torch import nn
-from torch.autograd import gradcheck, gradgradcheck
-from torch.func import functional_call, grad, hessian, vmap
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.func import functional_call, grad, hessian, jacrev, vmap
 
 from sparsefit.conv import SparseConv2d, SparseLinear, from_blocked, op, sparsify, to_blocked
 from sparsefit.conv.call import Call
+from sparsefit.errors import InputError
 from tests.conv.oracle import Case
 
 CASES = {
@@ -174,3 +175,54 @@ def test_opcheck_passes_for_the_rows_of_a_linear_layer(name, backend):
         "conv2d_backward_weight": (x, g, True, *common),
     }[name]
     torch.library.opcheck(getattr(torch.ops.sparsefit, name).default, arguments)
+
+
+class Network(nn.Module):
+    """A layer on strided operands, or one between blocks."""
+
+    def __init__(self, backend, blocked):
+        super().__init__()
+        self.layer = SparseConv2d.from_dense(Case().conv(), Case().mask(), backend=backend)
+        self.blocked = blocked
+
+    def forward(self, x):
+        """Return the convolution, rectified."""
+        if not self.blocked:
+            return self.layer(x).relu()
+        return from_blocked(nn.functional.max_pool2d(nn.functional.relu(self.layer(to_blocked(x))), 1))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("blocked", [False, True], ids=["strided", "blocked"])
+def test_forward_mode_has_the_tangent_of_torch(blocked, grad):
+    network, conv, mask = Network("sparse", blocked), Case().conv(), Case().mask()
+    x, v = Case().input(), torch.randn(3, 4, 9, 7)
+
+    def dense(x):
+        return nn.functional.conv2d(x, conv.weight * mask, conv.bias, padding=1).relu()
+
+    def tangent(function):
+        with torch.set_grad_enabled(grad), forward_ad.dual_level():
+            return forward_ad.unpack_dual(function(forward_ad.make_dual(x, v))).tangent
+
+    torch.testing.assert_close(tangent(network), tangent(dense), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocked", [False, True], ids=["strided", "blocked"])
+def test_many_gradients_in_one_backward_are_refused_and_jacrev_has_them(blocked):
+    network, x = Network("sparse", blocked), Case().input()
+    with pytest.raises(InputError, match=r"take them one by one, or use torch\.func\.jacrev"):
+        torch.autograd.functional.jacobian(network, x, vectorize=True)
+    one_by_one = torch.autograd.functional.jacobian(network, x)
+    torch.testing.assert_close(jacrev(network)(x), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("blocked", [False, True], ids=["strided", "blocked"])
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_traced_layer_computes_other_inputs(blocked, grad):
+    network, x = Network("sparse", blocked), Case().input()
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(network, x, check_trace=False)
+        other = torch.randn_like(x)
+        assert torch.equal(traced(other), network(other))

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from sparsefit.conv import SparseConv2d, SparseLinear, from_blocked, to_blocked
+from sparsefit.conv.call import problem
+from sparsefit.errors import InputError
 from tests.conv.oracle import Case, check, run
 
 
@@ -220,3 +222,35 @@ def test_a_tensor_of_zeros_without_memory_is_right():
     _, _, layer = layer_of(Case(n=3))
     zeros = torch._efficientzerotensor((3, 4, 9, 7))
     assert torch.equal(layer(zeros), layer(torch.zeros(3, 4, 9, 7)))
+
+
+@pytest.mark.parametrize("backend", ["sparse", "dense", "auto"])
+@pytest.mark.parametrize("n", [3, 20])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op")
+def test_a_linear_layer_without_outputs_has_a_gradient_of_zeros(n, backend):
+    layer = SparseLinear.from_dense(nn.Linear(300, 0), torch.ones(0, 300) > 0, backend=backend)
+    x = torch.randn(n, 300, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert y.shape == (n, 0)
+    assert torch.equal(x.grad, torch.zeros(n, 300))
+    b = torch.randn(n, 300, requires_grad=True)
+    layer(to_blocked(b)).data.sum().backward()
+    assert torch.equal(b.grad, torch.zeros(n, 300))
+
+
+@pytest.mark.parametrize("channels", [(5, 0), (0, 5)])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op")
+def test_a_convolution_without_channels_is_refused(channels):
+    conv = nn.Conv2d(*channels, 3)
+    with pytest.raises(InputError, match="number of channels must be 1 or more"):
+        SparseConv2d.from_dense(conv, torch.ones_like(conv.weight, dtype=torch.bool))
+
+
+def test_patches_of_the_size_of_their_stride_leave_the_gradient_to_torch():
+    conv = nn.Conv2d(3, 96, 16, stride=16)
+    mask = torch.rand_like(conv.weight) < 0.1
+    layer = SparseConv2d.from_dense(conv, mask, backend="sparse")
+    x, grad = torch.randn(2, 3, 32, 32), torch.randn(2, 96, 2, 2)
+    check(conv, mask, x, grad, run(layer, x, grad))
+    assert "backward_input" in problem(layer.geometry, tuple(x.shape), None, len(layer.values)).dense_only

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparsefit.conv import SparseConv2d, SparseLinear, explain, restore_choices, sparsify
+from sparsefit.errors import InputError
 
 
 class Model(nn.Module):
@@ -118,3 +119,42 @@ def test_backend_reaches_every_layer(backend_name):
     model = Model()
     swapped = sparsify(model, masks_of(model, "stem", "head"), backend=backend_name)
     assert swapped.stem.backend == swapped.head.backend == backend_name
+
+
+def test_masks_that_keep_all_of_another_layer_are_passed_over():
+    model = Model()
+    masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    masks |= {f"{name}.weight": mask for name, mask in masks_of(model, "stem", "head").items()}
+    swapped = sparsify(model, masks)
+    assert isinstance(swapped.stem, SparseConv2d)
+    assert isinstance(swapped.body[1], nn.BatchNorm2d)
+    with pytest.raises(InputError, match=r"no Conv2d or Linear is named 'body\.1\.weight'"):
+        sparsify(model, {"body.1.weight": torch.tensor([True, True, False, True])})
+
+
+def test_two_masks_for_one_layer_are_refused_under_any_of_its_names():
+    model = Model()
+    mask = torch.ones_like(model.again.weight, dtype=torch.bool)
+    for keys in (("body.0", "again"), ("body.0", "body.0.weight")):
+        with pytest.raises(InputError, match="has two masks"):
+            sparsify(model, dict.fromkeys(keys, mask))
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_a_shared_parameter_is_refused(part):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    setattr(model[1], part, getattr(model[0], part))
+    with pytest.raises(InputError, match=f"layer '0' shares its {part} with '1'"):
+        sparsify(model, {"0": torch.ones(4, 4) > 0})
+
+
+@pytest.mark.parametrize("held", [list, tuple, lambda found: dict(enumerate(found))])
+def test_a_model_that_keeps_its_layers_in_a_plain_container_is_refused(held):
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.path = held([self.a, self.b])
+
+    with pytest.raises(InputError, match="'path' of 'Listed' holds a layer that has a mask"):
+        sparsify(Listed(), {"b": torch.ones(4, 4) > 0})

@@ -3,6 +3,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from sparsefit.experiment.engine import Failure, InProcess, LocalProcesses
 from sparsefit.experiment.records import Study, TrialSpec
@@ -68,3 +69,12 @@ def test_the_parent_alone_answers_to_an_interrupt(artificial):
         os.kill(child.pid, signal.SIGINT)
     assert not isinstance(next(results)[1], Failure)
     results.close()
+
+
+def allocate(spec):
+    return torch.empty(10**15)
+
+
+def test_memory_that_torch_does_not_get_is_no_error_of_the_trial():
+    ((_, failure),) = InProcess().map(allocate, iter(SPECS[:1]))
+    assert failure == Failure("out of memory", crashed=True)

@@ -1,18 +1,18 @@
 import pytest
 
 from sparsefit.errors import InputError
-from sparsefit.experiment.joined import join
+from sparsefit.experiment.joined import count_open, join
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
 from sparsefit.experiment.tables import steps_table, trials_table
 
 
-def fill(store, *, trials=2, late=0, seconds=1.0):
+def fill(store, *, trials=2, late=0, seconds=1.0, checks=1):
     """End every trial of every study at once; `late` moves the steps."""
     for sparsity in store.content["sparsities"]:
         for size in store.content["batch_sizes"]:
             for trial in range(trials):
                 end = End("reached", 100 + size + trial + late)
-                run = TrialEnd(end, end.step * size, seconds, 0.1, 1, 1, 1)
+                run = TrialEnd(end, end.step * size * checks, seconds, 0.1, checks, checks, checks)
                 store.add(TrialSpec(Study(sparsity, size), trial, end.step), run)
     return store.path
 
@@ -34,7 +34,7 @@ def test_the_table_of_one_sweep_is_its_own(new_store):
 
 def test_a_study_in_two_files_counts_once_whatever_it_cost(new_store):
     one = fill(new_store("one.db", trials=2))
-    other = fill(new_store("other.db", sparsities=(0.9,), trials=2), seconds=7.0)
+    other = fill(new_store("other.db", sparsities=(0.9,), trials=2), seconds=7.0, checks=3)
     assert len(join([one, other], trials_table)) == 12
 
 
@@ -78,3 +78,12 @@ def test_the_first_trials_count_as_a_sweep_of_so_many(new_store):
     assert found[["steps", "winner", "trials", "unfinished"]].values.tolist() == [[120, 1, 2, 0]]
     assert list(join([store.path], trials_table, first=2, finished=True)["trial"]) == [0, 1]
     assert join([store.path], steps_table, first=9).equals(join([store.path], steps_table))
+
+
+def test_trials_that_have_not_begun_have_not_ended(new_store):
+    begun = new_store("begun.db", batch_sizes=(8, 16), sparsities=(0.0,), trials=3)
+    begun.add(TrialSpec(Study(0.0, 8), 0, 100), TrialEnd(End("reached", 100), 800, 1.0, 0.1, 1, 1, 1))
+    assert count_open([begun.path]) == 5
+    assert count_open([begun.path], first=1) == 1
+    other = fill(new_store("other.db", batch_sizes=(8, 32), sparsities=(0.0,), trials=3), trials=3)
+    assert count_open([begun.path, other]) == 3

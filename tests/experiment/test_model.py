@@ -128,6 +128,7 @@ def test_loss_before_training_is_that_of_the_paper_only_without_standardising(re
 def hook(monkeypatch, tmp_path):
     """Put this test's functions into an importable module."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken.py").write_text("def build(:\n")
     (tmp_path / "own_models.py").write_text(
         "from torch import nn\n"
         "number = 3\n"
@@ -135,6 +136,10 @@ def hook(monkeypatch, tmp_path):
         "    return nn.Sequential(nn.Flatten(), nn.Linear(input_shape[1] * input_shape[2], n_classes))\n"
         "def wrong(input_shape, n_classes):\n"
         "    return 'something else'\n"
+        "def raises(input_shape, n_classes):\n"
+        "    raise KeyError('width')\n"
+        "def other_arguments(width):\n"
+        "    return nn.Identity()\n"
     )
 
 
@@ -152,9 +157,16 @@ def test_a_users_model_is_built_from_the_seed_and_leaves_the_generator_alone():
     [
         ("lenet", "known: simple-cnn, .*package.module:function"),
         ("own_models:", "unknown model"),
-        ("no_such_module:build", "cannot be imported: No module named"),
+        ("no_such_module:build", "cannot be imported: ModuleNotFoundError: No module named"),
         ("own_models:absent", "cannot be imported"),
         ("own_models:number", "is int, not a function"),
+        (
+            "own_models:raises",
+            r"called with input_shape=\(1, 8, 8\) and n_classes=10, raised KeyError: 'width'",
+        ),
+        ("own_models:other_arguments", "raised TypeError: other_arguments"),
+        ("broken:build", "cannot be imported: SyntaxError"),
+        (".relative:build", "cannot be imported: TypeError"),
         ("own_models:wrong", "returned str; it must return a torch.nn.Module"),
     ],
 )

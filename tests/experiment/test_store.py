@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsefit.errors import InputError
-from sparsefit.experiment import store as stores
+from sparsefit.experiment import store_file
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
 from sparsefit.experiment.store import Store, StoreError, open_store
 
@@ -88,7 +88,7 @@ def test_a_second_writer_is_refused_while_readers_are_welcome(new_store, tmp_pat
 
 
 def test_a_locked_database_is_reported_and_nothing_is_lost(new_store, tmp_path, monkeypatch):
-    monkeypatch.setattr(stores, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(store_file, "BUSY_SECONDS", 0.05)
     store = new_store()
     store.add(SPEC, run_of())
     blocker = sqlite3.connect(tmp_path / "sweep.db", isolation_level=None)
@@ -124,7 +124,7 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(new_store):
     ("make", "message"),
     [
         (lambda path: path.write_bytes(b"not a database" * 100), "not a SQLite database"),
-        (lambda path: path.mkdir(), "not a file"),
+        (lambda path: path.mkdir(), "is a directory"),
         (lambda path: path.touch(), "empty"),
         (lambda path: None, "does not exist"),
     ],
@@ -182,3 +182,25 @@ def test_a_definition_changed_by_hand_is_noticed(new_store, tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path, define):
     with pytest.raises(StoreError, match="folder must exist"):
         Store.create(tmp_path / "nowhere" / "sweep.db", define())
+
+
+@pytest.mark.parametrize(
+    ("statement", "use", "said"),
+    [
+        ("UPDATE definition SET json = substr(json, 2)", lambda s: s, "checksum"),
+        ("UPDATE settings SET metaparameters = '{'", Store.settings, "not JSON"),
+        ("UPDATE settings SET metaparameters = '3'", Store.settings, "in the place of an object"),
+        ("DELETE FROM settings WHERE trial = 1", Store.settings, "trial 1 has no metaparameters"),
+        ("UPDATE sessions SET provenance = ''", Store.sessions, "not JSON"),
+        ("UPDATE trials SET batch_size = 5", Store.ends, "a study that is not in the grid"),
+    ],
+)
+def test_damage_that_sqlite_does_not_see_is_reported(new_store, tmp_path, statement, use, said):
+    store = new_store()
+    store.add(SPEC, run_of())
+    store.close()
+    with sqlite3.connect(tmp_path / "sweep.db") as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(StoreError, match=said), open_store(tmp_path / "sweep.db") as again:
+        use(again)

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -176,7 +177,17 @@ def test_recorded_curves_are_exported_and_found_again(tmp_path):
         table, tmp_path, "shallue", curves=lambda sparsity, size, trial: curve if trial == 0 else None
     )
     assert read_folder(tmp_path)["steps"].tolist() == [160, 144]
-    assert read_folder(tmp_path, Goal(0.026))["steps"].tolist() == [144, 144]
+    assert read_folder(tmp_path, Goal(0.02, "<="))["steps"].tolist() == [160, 144]
+    with pytest.raises(InputError, match="without its curve"):
+        read_folder(tmp_path, Goal(0.026))
+    write_folder(table.iloc[:1], tmp_path / "first", "shallue", curves=lambda *_: curve)
+    assert read_folder(tmp_path / "first", Goal(0.026))["steps"].tolist() == [144]
+
+
+@pytest.mark.parametrize("goal", [math.nan, math.inf])
+def test_a_goal_of_another_objective_is_finite(goal):
+    with pytest.raises(InputError, match="allowed a finite number"):
+        Goal(goal, objective="val/cross_entropy_error")
 
 
 def damage(folder, what):

@@ -1,0 +1,214 @@
+"""What both sparse layers share: values by a mask, and the mask's way through devices and state dicts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+
+from sparsefit.conv import op
+from sparsefit.conv.call import Call
+from sparsefit.conv.dispatch import Choice, autocast_is_on, check_backend, choices, get_backend
+from sparsefit.conv.geometry import Geometry
+from sparsefit.conv.mask import check_mask, shape_text
+from sparsefit.conv.packed import gather, pattern, positions, scatter
+from sparsefit.errors import InputError
+
+
+class SparseLayer(nn.Module, ABC):
+    """A layer with a fixed mask.
+
+    Parameters are ``values``, the kept weights (nnz,) ordered as ``weight[mask]``, and ``bias``. The buffer
+    ``mask`` travels in the state dict; another one comes with its values, by ``load_state_dict``. What the
+    kernels need besides is made from it and no buffer: what casts, averages or empties buffers would leave
+    addresses that the core must not follow.
+    """
+
+    values: nn.Parameter
+    bias: nn.Parameter | None
+    mask: Tensor
+    _positions: Tensor
+    _pattern: Tensor
+    _watched: Tensor
+    _mask_version: int | None
+
+    def __init__(self, dense: nn.Module, mask: Tensor, geometry: Geometry, backend: str | None) -> None:
+        super().__init__()
+        weight, bias = dense.weight, dense.bias
+        assert isinstance(weight, nn.Parameter)
+        name = type(self).__name__
+        if not weight.dtype.is_floating_point:
+            raise InputError(f"{name} needs real floating-point weights, got {weight.dtype}")
+        self.geometry = geometry
+        self.backend = None if backend is None else check_backend(backend)
+        mask = check_mask(mask, weight, name)
+        self._set_mask(mask)
+        values = gather(weight.detach(), self._positions)
+        self.values = nn.Parameter(values, requires_grad=weight.requires_grad)
+        self.register_parameter("bias", None)
+        if isinstance(bias, nn.Parameter):
+            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
+        self.train(dense.training)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            raise AttributeError(
+                f"{type(self).__name__} has no weight: its parameter is `values`, dense_weight() makes one. "
+                "An nn.TransformerEncoderLayer looks for it in evaluation: "
+                "torch.backends.mha.set_fastpath_enabled(False)"
+            )
+        return super().__getattr__(name)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights that are not kept, in [0, 1]."""
+        return 1 - self._positions.shape[0] / max(self.geometry.weight_count, 1)
+
+    @property
+    def positions(self) -> Tensor:
+        """Flat indices of the kept weights, ascending, int64 (nnz,)."""
+        return self._positions
+
+    @property
+    def pattern(self) -> Tensor:
+        """The same in the core's own form."""
+        return self._pattern
+
+    def dense_weight(self) -> Tensor:
+        """Return the dense weight, zeros where the mask is; differentiable with respect to ``values``."""
+        self._follow_mask()
+        return scatter(self.values, self._positions, tuple(self.mask.shape))
+
+    def choice(self) -> list[Choice]:
+        """Return what the backend "auto" has chosen so far for layers like this one; they print well."""
+        density = round(self._positions.shape[0] / max(self.geometry.weight_count, 1), 2)
+        return [
+            choice
+            for choice in choices()
+            if choice.situation.geometry == self.geometry and choice.situation.density == density
+        ]
+
+    def extra_repr(self) -> str:
+        """Return what repr shows: sizes, sparsity, backend."""
+        backend = f", backend={self.backend!r}" if self.backend else ""
+        return f"{self._sizes_text()}, sparsity={self.sparsity:.4g}, bias={self.bias is not None}{backend}"
+
+    @abstractmethod
+    def _sizes_text(self) -> str:
+        """Return the sizes and the options that are not the usual ones, for `extra_repr`."""
+
+    def _set_mask(self, mask: Tensor) -> None:
+        self.register_buffer("mask", mask)
+        with torch.inference_mode(False):  # a layer is made for more than the call that makes this anew
+            if mask.is_meta:
+                self._positions, self._pattern = self._positions.to("meta"), self._pattern.to("meta")
+            else:
+                kernel_mask = mask.view(self.geometry.weight_shape)
+                self._positions = positions(mask)
+                self._pattern = pattern(kernel_mask, self.geometry.groups)
+        self._watch(mask)
+
+    def _watch(self, mask: Tensor) -> None:
+        """Remember a mask as it is now."""
+        self._watched = mask
+        self._mask_version = None if mask.is_inference() else mask._version
+
+    def _follow_mask(self) -> None:
+        """Make anew what comes from the mask if it was written to, for example by DDP for all ranks."""
+        if self._positions.is_meta and not self.values.is_meta:
+            raise InputError(
+                f"this {type(self).__name__} has no mask yet, its memory was given by to_empty: "
+                "load a state dict first"
+            )
+        if self._mask_version is not None and self._watched._version != self._mask_version:
+            self._set_mask(self.mask)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Let a mask go to another device, and be neither cast nor emptied."""
+        mask = self.mask
+        super()._apply(fn, recurse)
+        device = self.mask.device
+        if self.mask is mask:
+            return self
+        if mask.is_meta and device.type != "meta":
+            self.mask = torch.zeros(mask.shape, dtype=torch.bool, device=device)
+            self._watch(self.mask)
+        else:
+            self._set_mask(mask.to(device))
+        return self
+
+    def _convolve(self, input: Tensor, n: int | None, *, with_bias: bool = True) -> Tensor:
+        if not torch.compiler.is_compiling():
+            self._follow_mask()
+        if autocast_is_on(input):
+            # The kernels have one dtype; autocast may have given another to the layer before.
+            input = input.to(self.values.dtype)
+        call = Call(self._positions, self._pattern, self.geometry, n, self.backend or get_backend())
+        return op.conv2d(input, self.values, self.bias if with_bias else None, call)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take the mask of the state dict first, so that its values fit."""
+        mask, values = state_dict.get(f"{prefix}mask"), state_dict.get(f"{prefix}values")
+        if mask is not None:
+            try:
+                self._take_mask(mask, values, prefix)
+            except InputError as error:
+                error_msgs.append(str(error))
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def _take_mask(self, mask: Tensor, values: Tensor | None, prefix: str) -> None:
+        """Become a layer with this mask; the values are loaded afterwards."""
+        is_meta = self.mask.device.type == "meta"
+        old = torch.empty(self.mask.shape, dtype=torch.bool) if is_meta else self.mask
+        if isinstance(mask, Tensor):
+            mask, old = (mask, old.to("meta")) if mask.device.type == "meta" else (mask.to(old.device), old)
+        mask = check_mask(mask, old, f"{prefix}mask")
+        is_old = not is_meta and torch.equal(mask, old)
+        if values is None:
+            if not is_old:
+                raise InputError(f"{prefix}mask comes without {prefix}values, which belong to it")
+            return
+        kept = int(mask.sum())
+        if values.shape != (kept,):
+            raise InputError(
+                f"{prefix}values must have the shape ({kept},) that its mask gives, got "
+                f"{shape_text(values.shape)}: values and mask are not from one layer"
+            )
+        # Also where the mask is the old one: after `to_empty`, what was made from it is lost.
+        old_mask, old_values = self.mask, self.values.data
+        self._set_mask(mask)
+        if is_old:
+            return
+        # In place, so that an optimizer that holds the parameter goes on holding it.
+        self.values.data = self.values.data.new_zeros(kept)
+        if self._gradient_is_expected_elsewhere():
+            self.values.data = old_values
+            self._set_mask(old_mask)
+            raise InputError(
+                f"{prefix}mask cannot change while a graph holds the old one: drop earlier outputs and "
+                "losses, and load before DistributedDataParallel wraps the model"
+            )
+        self.values.grad = None
+
+    def _gradient_is_expected_elsewhere(self) -> bool:
+        """Whether something alive waits for a gradient of another shape to the values."""
+        if not self.values.requires_grad or self.values.is_meta:
+            return False
+        node = get_gradient_edge(self.values).node
+        return tuple(node._input_metadata[0].shape) != tuple(self.values.shape)
