@@ -147,6 +147,12 @@ def _flatten(x: Blocked, start_dim: int = 0, end_dim: int = -1) -> Blocked:
     return flatten(x, start_dim, end_dim)  # torch's own default is refused there
 
 
+def _add(x: Blocked, y: Blocked, *, alpha: float = 1) -> Blocked:
+    if alpha != 1:
+        raise InputError(f"blocked batches are added as they are, got alpha={alpha}: scale one before")
+    return add(x, y)
+
+
 def add(x: Blocked, y: Blocked) -> Blocked:
     """Return the sum of two batches of one shape, as at the end of a residual block."""
     if not isinstance(x, Blocked) or not isinstance(y, Blocked) or x.shape != y.shape:
@@ -334,7 +340,7 @@ def _outside(function: Callable) -> Callable:
 _HANDLERS: dict[Callable, Callable] = {
     functional.relu: relu,
     torch.relu: relu,
-    torch.add: add,
+    torch.add: _add,
     torch.max_pool2d: max_pool2d,  # what functional.max_pool2d calls itself in eager code, and next in dynamo
     functional.max_pool2d: max_pool2d,
     functional.avg_pool2d: avg_pool2d,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
@@ -158,7 +159,8 @@ class SparseLinear(SparseLayer):
             )
         if input.dim() == 2:
             return self._convolve(input, None)
-        rows = self._convolve(input.reshape(-1, self.geometry.c_in), None)
+        count = math.prod(input.shape[:-1])  # not -1, which is no number where there are no features
+        rows = self._convolve(input.reshape(count, self.geometry.c_in), None)
         return rows.view(*input.shape[:-1], self.geometry.c_out)
 
     def to_dense(self) -> nn.Linear:

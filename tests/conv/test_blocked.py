@@ -306,6 +306,7 @@ def test_a_gradient_with_numbers_in_idle_lanes_does_no_harm():
         (lambda b: functional.max_pool2d(b.flatten(), 2), r"a blocked \(N, C, H, W\), got .*\(5, 126\)"),
         (lambda b: blocked.max_pool2d(b, 2, return_indices=True), "returns no indices"),
         (lambda b: functional.adaptive_avg_pool2d(b, 2), "goes to 1×1, got 2"),
+        (lambda b: torch.add(b, b, alpha=2), "added as they are, got alpha=2"),
         (torch.flatten, "is flattened from dimension 1 to the last, got 0 to -1"),
         (lambda b: functional.max_pool2d(b, (2, 3, 4)), r"an int or two, got \(2, 3, 4\)"),
         (lambda b: functional.max_pool2d(b, 2.0), "an int or two, got 2.0"),

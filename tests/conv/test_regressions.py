@@ -254,3 +254,11 @@ def test_patches_of_the_size_of_their_stride_leave_the_gradient_to_torch():
     x, grad = torch.randn(2, 3, 32, 32), torch.randn(2, 96, 2, 2)
     check(conv, mask, x, grad, run(layer, x, grad))
     assert "backward_input" in problem(layer.geometry, tuple(x.shape), None, len(layer.values)).dense_only
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op")
+@pytest.mark.parametrize("shape", [(0,), (5, 0), (2, 3, 0)])
+def test_a_linear_layer_without_inputs_gives_its_bias(shape):
+    linear = nn.Linear(0, 4)
+    layer = SparseLinear.from_dense(linear, torch.ones(4, 0) > 0)
+    assert torch.equal(layer(torch.zeros(shape)), linear(torch.zeros(shape)))
