@@ -112,7 +112,7 @@ def command(
     if table.empty:
         raise InputError(f"{names} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
     write(table, out, kind)
-    unfinished = count_open(sweeps, first) if kind == "studies" else 0
+    unfinished = count_open(sweeps, first) if kind == "studies" and not finished else 0
     if unfinished:
         click.echo(
             f"{unfinished:,} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True

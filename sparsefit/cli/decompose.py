@@ -243,7 +243,9 @@ def positive(value: object, option: str, below: float = math.inf, *, or_zero: bo
     number = float(value)  # type: ignore[arg-type]
     if not (0 < number < below or (or_zero and number == 0)):
         limit = "finite" if below == math.inf else f"below {below:g}"
-        raise InputError(f"{option}: got {number:g}, allowed {'0' if or_zero else 'above 0'} and {limit}")
+        raise InputError(
+            f"{option}: got {number:g}, allowed {'0 or more' if or_zero else 'above 0'} and {limit}"
+        )
     return number
 
 

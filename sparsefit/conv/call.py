@@ -88,8 +88,8 @@ def problem(geometry: Geometry, input_shape: Sequence[int], n: int | None, nnz: 
 
 
 MOST_ENTRIES = 1 << 20
-"""Taps and phases that backward_input may list, at 16 bytes each: those of a 16×16 patch embedding with a
-stride of 16 would fill gigabytes."""
+"""Taps and phases that backward_input may list, at 16 bytes each: those of 16×16 patches with 768 outputs
+would take 768 MiB."""
 CALL_SCHEMA = "Tensor positions, Tensor pattern, SymInt[] geometry, SymInt? n, str backend"
 """The parts of a `Call`, as arguments of an operator."""
 

@@ -23,18 +23,18 @@ class SparseLayer(nn.Module, ABC):
     """A layer with a fixed mask.
 
     Parameters are ``values``, the kept weights (nnz,) ordered as ``weight[mask]``, and ``bias``. The buffer
-    ``mask`` travels in the state dict; another one comes with its values, by ``load_state_dict``. What the
-    kernels need besides is made from it and no buffer: what casts, averages or empties buffers would leave
-    addresses that the core must not follow.
+    ``mask`` travels in the state dict; it is not to be written to: another one comes with its values, by
+    ``load_state_dict``. What the kernels need besides, the buffers ``positions`` and ``pattern``, is made from
+    it, and made anew where something cast, averaged or emptied them: the core follows what they hold.
     """
 
     values: nn.Parameter
     bias: nn.Parameter | None
     mask: Tensor
-    _positions: Tensor
-    _pattern: Tensor
+    positions: Tensor
+    pattern: Tensor
     _watched: Tensor
-    _mask_version: int | None
+    _seen: int | None
 
     def __init__(self, dense: nn.Module, mask: Tensor, geometry: Geometry, backend: str | None) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SparseLayer(nn.Module, ABC):
         self.backend = None if backend is None else check_backend(backend)
         mask = check_mask(mask, weight, name)
         self._set_mask(mask)
-        values = gather(weight.detach(), self._positions)
+        values = gather(weight.detach(), self.positions)
         self.values = nn.Parameter(values, requires_grad=weight.requires_grad)
         self.register_parameter("bias", None)
         if isinstance(bias, nn.Parameter):
@@ -66,26 +66,16 @@ class SparseLayer(nn.Module, ABC):
     @property
     def sparsity(self) -> float:
         """Share of the weights that are not kept, in [0, 1]."""
-        return 1 - self._positions.shape[0] / max(self.geometry.weight_count, 1)
-
-    @property
-    def positions(self) -> Tensor:
-        """Flat indices of the kept weights, ascending, int64 (nnz,)."""
-        return self._positions
-
-    @property
-    def pattern(self) -> Tensor:
-        """The same in the core's own form."""
-        return self._pattern
+        return 1 - self.positions.shape[0] / max(self.geometry.weight_count, 1)
 
     def dense_weight(self) -> Tensor:
         """Return the dense weight, zeros where the mask is; differentiable with respect to ``values``."""
-        self._follow_mask()
-        return scatter(self.values, self._positions, tuple(self.mask.shape))
+        self._check_tables()
+        return scatter(self.values, self.positions, tuple(self.mask.shape))
 
     def choice(self) -> list[Choice]:
         """Return what the backend "auto" has chosen so far for layers like this one; they print well."""
-        density = round(self._positions.shape[0] / max(self.geometry.weight_count, 1), 2)
+        density = round(self.positions.shape[0] / max(self.geometry.weight_count, 1), 2)
         return [
             choice
             for choice in choices()
@@ -104,50 +94,65 @@ class SparseLayer(nn.Module, ABC):
     def _set_mask(self, mask: Tensor) -> None:
         self.register_buffer("mask", mask)
         with torch.inference_mode(False):  # a layer is made for more than the call that makes this anew
-            if mask.is_meta:
-                self._positions, self._pattern = self._positions.to("meta"), self._pattern.to("meta")
-            else:
-                kernel_mask = mask.view(self.geometry.weight_shape)
-                self._positions = positions(mask)
-                self._pattern = pattern(kernel_mask, self.geometry.groups)
-        self._watch(mask)
+            self.register_buffer("positions", positions(mask), persistent=False)
+            kernel_mask = mask.view(self.geometry.weight_shape)
+            self.register_buffer("pattern", pattern(kernel_mask, self.geometry.groups), persistent=False)
+        self._watch()
 
-    def _watch(self, mask: Tensor) -> None:
-        """Remember a mask as it is now."""
-        self._watched = mask
-        self._mask_version = None if mask.is_inference() else mask._version
+    def _watch(self) -> None:
+        """Remember the pattern as it is now."""
+        self._watched = self.pattern
+        self._seen = None if self._watched.is_inference() else self._watched._version
 
-    def _follow_mask(self) -> None:
-        """Make anew what comes from the mask if it was written to, for example by DDP for all ranks."""
-        if self._positions.is_meta and not self.values.is_meta:
+    def _check_tables(self) -> None:
+        """Make anew what comes from the mask if something wrote to it, as averages over buffers do.
+
+        Another pattern in its place, as ``torch.func.functional_call`` puts there, comes with its own mask.
+        """
+        if self.positions.is_meta and not self.values.is_meta:
             raise InputError(
                 f"this {type(self).__name__} has no mask yet, its memory was given by to_empty: "
                 "load a state dict first"
             )
-        if self._mask_version is not None and self._watched._version != self._mask_version:
+        watched = self._watched
+        if self._seen is not None and watched._version != self._seen and self.pattern is watched:
             self._set_mask(self.mask)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy gets, right tables among it."""
+        if not self.mask.is_meta:
+            self._check_tables()
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy."""
+        super().__setstate__(state)
+        self._watch()
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Let a mask go to another device, and be neither cast nor emptied."""
-        mask = self.mask
+        """Let mask and tables go to another device, and be neither cast nor emptied."""
+        before = {name: getattr(self, name) for name in ("mask", "positions", "pattern")}
         super()._apply(fn, recurse)
-        device = self.mask.device
-        if self.mask is mask:
-            return self
-        if mask.is_meta and device.type != "meta":
-            self.mask = torch.zeros(mask.shape, dtype=torch.bool, device=device)
-            self._watch(self.mask)
-        else:
-            self._set_mask(mask.to(device))
+        for name, old in before.items():
+            new = getattr(self, name)
+            if new is old:
+                continue
+            if not (old.is_meta and not new.is_meta):
+                setattr(self, name, old.to(new.device))
+            elif name == "mask":
+                self.mask = torch.zeros(old.shape, dtype=torch.bool, device=new.device)
+            else:
+                setattr(self, name, old)  # still without content: see `_check_tables`
+        self._watch()
         return self
 
     def _convolve(self, input: Tensor, n: int | None, *, with_bias: bool = True) -> Tensor:
         if not torch.compiler.is_compiling():
-            self._follow_mask()
+            self._check_tables()
         if autocast_is_on(input):
             # The kernels have one dtype; autocast may have given another to the layer before.
             input = input.to(self.values.dtype)
-        call = Call(self._positions, self._pattern, self.geometry, n, self.backend or get_backend())
+        call = Call(self.positions, self.pattern, self.geometry, n, self.backend or get_backend())
         return op.conv2d(input, self.values, self.bias if with_bias else None, call)
 
     def _load_from_state_dict(

@@ -19,6 +19,10 @@ KINDS: dict[type[nn.Module], type[SparseConv2d] | type[SparseLinear]] = {
 }
 
 
+TORCHS_OWN = frozenset(vars(nn.Module()))
+"""Attributes of every module, in which torch keeps its children."""
+
+
 def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | None = None) -> nn.Module:
     """Return a copy of the model in which every layer that has a mask is sparse.
 
@@ -144,7 +148,7 @@ def _refuse_held(model: nn.Module, swapped: Mapping[nn.Module, nn.Module]) -> No
     """Refuse a model that reaches a dense layer by a way of its own, which the swap did not change."""
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
-            if attribute.startswith("_"):  # torch's own
+            if attribute in TORCHS_OWN:
                 continue
             found = value.values() if isinstance(value, dict) else value
             found = found if isinstance(value, list | tuple | set | dict) else (value,)

@@ -132,8 +132,8 @@ class TrialRunner:
     def _check_training(self, initial: nn.Module) -> None:
         """Refuse a user's model that cannot be made sparse, or trained on the smallest part of a batch."""
         masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
-        for name in prune.prunable(initial, biases=False):
-            masks[name].view(-1)[0] = False  # a mask that keeps everything would need no sparse layer
+        for name in prune.prunable(initial, biases=False) if any(self.definition.sparsities) else ():
+            masks[name][(0,) * masks[name].dim()] = False  # one that keeps everything needs no sparse layer
         made, _ = self._with_masks(copy.deepcopy(initial), masks)
         most = made.micro_batch
         n = min(size % most or most for size in self.definition.batch_sizes)

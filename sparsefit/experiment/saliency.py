@@ -81,7 +81,7 @@ def synflow(model: nn.Module, names: Sequence[str], *, dataset: DataSet, **_: An
     for _round in range(SYNFLOW_ROUNDS):
         leaves = {name: parameters[name].requires_grad_() for name in names}
         flow = functional_call(model, {**parameters, **leaves, **buffers}, (ones,)).sum()
-        gradients = torch.autograd.grad(flow, [leaves[name] for name in names])
+        gradients = torch.autograd.grad(flow, [leaves[name] for name in names], materialize_grads=True)
         score = torch.cat([(leaves[n].detach() * g).flatten() for n, g in zip(names, gradients, strict=True)])
         if not (score.any() and score.isfinite().all()):
             # At first there is no order to be had (the caller says why); later no path is left to cut.
@@ -148,7 +148,7 @@ def sum_gradients(
         )
         if direction is not None:
             products = [(g * direction[name]).sum() for g, name in zip(gradients, names, strict=True)]
-            gradients = torch.autograd.grad(torch.stack(products).sum(), leaves)
+            gradients = torch.autograd.grad(torch.stack(products).sum(), leaves, materialize_grads=True)
         for name, gradient in zip(names, gradients, strict=True):
             total[name] += gradient
     return total

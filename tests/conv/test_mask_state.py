@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, grad
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sparsefit.conv import SparseConv2d, SparseLinear
@@ -59,32 +60,50 @@ def test_average_over_equal_layers_is_the_layer():
     torch.testing.assert_close(average(X), layer(X), rtol=1e-5, atol=1e-5)
 
 
+def test_tables_of_another_layer_serve_one_call():
+    layer, other = copy.deepcopy(sparse(seed=0)), sparse(seed=0)
+    mask = other.mask.flatten().roll(1).view_as(other.mask)
+    other = SparseConv2d.from_dense(Case().conv(), mask, backend="sparse")
+    want = layer(X)
+    given = dict(other.named_parameters()) | dict(other.named_buffers())
+    assert torch.equal(functional_call(layer, given, (X,)), other(X))
+    assert torch.equal(layer(X), want)
+
+
 @pytest.mark.parametrize(
-    "copied", [lambda layer: layer, copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))]
+    "made",
+    [
+        copy.deepcopy,
+        lambda a: pickle.loads(pickle.dumps(a)),
+        lambda a: loaded(a),
+        lambda a: a.double().float(),
+    ],
+    ids=["copied", "pickled", "loaded", "cast"],
 )
-def test_a_mask_that_is_broadcast_moves_the_weights(copied):
-    layer, other = copied(sparse(seed=0)), sparse(seed=0)
-    mask = layer.mask.flatten().roll(1).view_as(layer.mask)
-    with torch.no_grad():
-        layer.mask.copy_(mask)  # as DDP does from its first rank
-    assert torch.equal(layer.dense_weight()[mask], other.values)
-    assert torch.equal(layer.positions, mask.flatten().nonzero().flatten())
-    weight = torch.zeros_like(mask, dtype=torch.float32).masked_scatter_(mask, other.values.detach())
-    want = nn.functional.conv2d(X, weight, other.bias, padding=1)
-    torch.testing.assert_close(layer(X), want, rtol=1e-5, atol=1e-5)
+def test_a_layer_that_was_made_from_another_can_meet_a_transform_first(made):
+    layer = made(sparse())
+    got = grad(lambda values: functional_call(layer, {"values": values}, (X,)).sum())(layer.values.detach())
+    assert got.shape == layer.values.shape
 
 
-def test_a_mask_that_was_overwritten_with_another_count_is_refused():
-    layer = sparse()
-    layer.mask.zero_()
-    with pytest.raises(InputError, match=r"values must have the shape \(0,\) that the mask gives"):
-        layer(X)
+def loaded(layer):
+    """Return another layer with the state of this one."""
+    other = sparse(seed=5)
+    other.load_state_dict(layer.state_dict())
+    return other
+
+
+def test_an_average_that_is_copied_has_right_tables():
+    average = AveragedModel(sparse(), use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for _ in range(20):
+        average.update_parameters(sparse())
+    torch.testing.assert_close(copy.deepcopy(average)(X), sparse()(X), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("inference", [False, True])
 def test_a_layer_that_is_copied_and_first_used_in_inference_can_be_trained(inference):
     layer = copy.deepcopy(sparse())
-    layer.mask.copy_(layer.mask.clone())  # so that all is made anew
+    layer.pattern.copy_(layer.pattern.clone())  # so that all is made anew
     with torch.inference_mode(inference):
         layer(X)
         layer.dense_weight()
