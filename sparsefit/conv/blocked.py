@@ -121,6 +121,11 @@ def to_blocked(x: Tensor) -> Blocked:
     check_tensor("to_blocked", x)
     if x.dim() not in (2, 4):
         raise InputError(f"to_blocked takes (N, C, H, W) or (N, F), got {shape_text(x.shape)}")
+    if torch.jit.is_tracing():
+        raise InputError(
+            "torch.jit.trace cannot record a blocked batch, whose lanes depend on its size: trace the model "
+            "on strided tensors, or use torch.export"
+        )
     n = x.shape[0]
     to_blocks = blocked_op.to_blocks if _has_kernels(x) else layout.to_blocks
     lanes = layout.lanes_for(n, cuda.LEAST_LANES if cuda.is_on(x) else 1)
@@ -275,8 +280,7 @@ def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | N
 
 
 def _has_kernels(tensor: Tensor) -> bool:
-    # What torch.jit.trace records of a size is no int, which windows are made of.
-    return handles(tensor) and not has_no_rules() and not torch.jit.is_tracing()
+    return handles(tensor) and not has_no_rules()
 
 
 def _has_pooling(tensor: Tensor) -> bool:

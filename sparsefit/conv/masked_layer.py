@@ -24,8 +24,8 @@ class SparseLayer(nn.Module, ABC):
 
     Parameters are ``values``, the kept weights (nnz,) ordered as ``weight[mask]``, and ``bias``. The buffer
     ``mask`` travels in the state dict; it is not to be written to: another one comes with its values, by
-    ``load_state_dict``. What the kernels need besides, the buffers ``positions`` and ``pattern``, is made from
-    it, and made anew where something cast, averaged or emptied them: the core follows what they hold.
+    ``load_state_dict``. What the kernels need besides, the buffers ``positions`` and ``pattern``, is made
+    from it, and made anew where something cast, averaged or emptied them: the core follows what they hold.
     """
 
     values: nn.Parameter
