@@ -7,10 +7,9 @@ largest of the whole network. So the masks of one model and seed are nested over
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from sparsefit.errors import InputError
 from sparsefit.experiment.data import DataSet
 from sparsefit.experiment.saliency import grasp, magnitude, random, snip, synflow
+from sparsefit.whole_file import write_whole
 
 Masks = dict[str, Tensor]
 """Bool tensors by parameter name; True keeps. Every parameter of the model has one."""
@@ -204,21 +204,15 @@ def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 def save(path: str | Path, masks: Mapping[str, Tensor], **metadata: Any) -> None:
     """Write masks to an npz file, a bit each, and metadata (model, seed, sparsity ..) as JSON; atomic."""
-    path = Path(path)
     header = {
         "format": FORMAT,
         "shapes": {name: list(mask.shape) for name, mask in masks.items()},
         **metadata,
     }
     arrays = {name: np.packbits(mask.cpu().numpy().ravel()) for name, mask in masks.items()}
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-        try:
-            np.savez_compressed(stream, allow_pickle=False, **{"/": np.array(json.dumps(header))}, **arrays)
-            stream.close()
-            os.replace(stream.name, path)
-        except BaseException:
-            os.unlink(stream.name)
-            raise
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **{"/": np.array(json.dumps(header))}, **arrays)
+    write_whole(Path(path), content.getvalue())
 
 
 def load(path: str | Path) -> tuple[Masks, dict[str, Any]]:
