@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+NO_WIDTH = "No fit has more than the two rows that a curve of two parameters needs, so {}."
 NO_TRIALS = (
     "This input has one row a study; the trials are in the file of the sweep, or in the table that "
     "sparsefit collect --trials writes."
@@ -87,7 +88,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "that did not reach the goal, at its expected value.",
         partial(residuals.gather, workload),
         residuals.draw,
-        NO_FIT,
+        NO_WIDTH.format("there are no residuals") if workload.fits else NO_FIT,
     )
     yield Entry(
         f"{stem}-profiles",
@@ -97,8 +98,7 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
         "maximum. An arm that leaves the panel is an open end: the data give a limit on one side only.",
         partial(profiles.gather, workload),
         profiles.draw,
-        "No fit has more than the two rows that a curve of two parameters needs, so the likelihood "
-        "has no width.",
+        NO_WIDTH.format("the likelihood has no width"),
     )
     searched = trials.others(workload)
     for other in searched:

@@ -225,6 +225,16 @@ def test_report_of_a_sweep_runs_without_torch_and_names_its_ancestry(tmp_path):
     assert {"figure-6-training-logs", "cost", "figure-3-trials-momentum"} <= drawn
 
 
+def test_two_batch_sizes_have_no_residuals_and_no_profiles(tmp_path):
+    table, out = tmp_path / "two.csv", tmp_path / "out"
+    table.write_text("batch_size,steps\n128,2336\n256,1344\n")
+    assert CliRunner().invoke(group, ["report", str(table), "-o", str(out)]).exit_code == 0
+    text = " ".join(Page((out / "index.html").read_text(encoding="utf-8")).text)
+    for missing in ("there are no residuals", "the likelihood has no width"):
+        assert missing in text
+    assert not list((out / "figures").glob("*-residuals.*"))
+
+
 def test_bad_input_is_named_before_anything_is_written(tmp_path):
     out = tmp_path / "out"
     empty, text, foreign = tmp_path / "empty.db", tmp_path / "text.db", tmp_path / "foreign.db"

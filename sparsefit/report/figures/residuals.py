@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sparsefit.report.material import Workload, sparsity_of
@@ -27,6 +28,7 @@ def gather(workload: Workload) -> pd.DataFrame:
             }
         )
         for fit in workload.fits
+        if not math.isnan(fit.rms_log_residual)  # two rows lie on any curve: rounding is all that is left
     ]
     columns = ["sparsity", "batch_size", "residual", "kind", "rms"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
@@ -41,8 +43,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         style = in_order(index, len(sparsities))
         part.axhline(0, color="black", linewidth=0.6)
         rms = group["rms"].iloc[0]
-        if rms == rms:
-            part.axhspan(-rms, rms, color="#eeeeee", zorder=0)
+        part.axhspan(-rms, rms, color="#eeeeee", zorder=0)
         for kind, face in (("measured", style["color"]), ("not reached", "none")):
             rows = group[group["kind"] == kind]
             part.vlines(rows["batch_size"], 0, rows["residual"], color=style["color"], linewidth=0.8)
