@@ -11,7 +11,7 @@ from rich.console import Console
 import sparsefit
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.report.decomposition_table import cell, digits, show
-from sparsefit.report.figures.fit import draw
+from sparsefit.report.figures.fit import LINE, draw, name_groups
 from sparsefit.report.tables import render
 
 SIZES = 2.0 ** np.arange(1, 13)
@@ -99,3 +99,10 @@ def test_two_batch_sizes_are_shown_and_drawn_without_interval():
     result = sparsefit.fit(pd.DataFrame({"batch_size": [1, 8], "steps": [100, 20]}))
     assert "not determined" in text_of(result)
     assert draw(result, "svg").startswith(b"<?xml")
+
+
+def test_a_group_of_many_columns_has_a_name_that_fits_into_the_figure():
+    group = {f"column {number}": "a word or two" for number in range(8)}
+    (name,) = name_groups(sparsefit.fit(table([(group, 50_000, 200)])).fits)
+    assert name.count("\n") >= 3
+    assert max(map(len, name.splitlines())) <= LINE

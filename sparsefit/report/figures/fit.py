@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 NAMED = 10
 """Groups up to which a legend names them."""
+LINE = 44
+"""Letters in a line of the legend."""
 
 
 def draw(result: FitResult, kind: str) -> bytes:
@@ -57,9 +60,10 @@ def draw(result: FitResult, kind: str) -> bytes:
 
 
 def name_groups(fits: Sequence[CurveFit]) -> list[str]:
-    """Return what tells each group from the others."""
+    """Return what tells each group from the others, in lines that a legend has room for."""
     keys = varying([fit.group for fit in fits])
-    return [", ".join(f"{name} {plain(fit.group[name])}" for name in keys) for fit in fits]
+    names = (", ".join(f"{name} {plain(fit.group[name])}" for name in keys) for fit in fits)
+    return [textwrap.fill(name, LINE) for name in names]
 
 
 def add_curve(
