@@ -4,7 +4,8 @@
 
 Each row simulates sweeps of 14 batch sizes, 2 to 2^14, with multiplicative noise, judges them as the command
 does, and counts. A sweep on an evaluation grid is rounded up to it. The sparse curve of a pair is the dense
-one times a factor (one shift), or has another c1/c2 (not one shift).
+one times a factor (one shift), or has another c1/c2 (not one shift). "Coarse" curves are like measured ones:
+8 batch sizes, 16 to 2^11, and noise from 10 to 30 %.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 from sparsefit.fitting.claims_curve import hyperbola, lack_of_fit, regimes
 from sparsefit.fitting.claims_scaling import scaling_prediction
 from sparsefit.fitting.claims_sparsity import critical_batch_size_sparse, shared_shape, sparse_over_dense
+from sparsefit.fitting.claims_trend import universal_trend
 from sparsefit.fitting.fit import fit_groups
 from sparsefit.fitting.validation_records import Claim
 
@@ -42,8 +44,13 @@ def power(a: float) -> Truth:
     return lambda size: C1 / size**a + C2
 
 
+def family(count: int, p: float = 1.0) -> tuple[Truth, ...]:
+    """Return curves of one sharpness whose c1/c2 goes down to 80 and c2 up."""
+    return tuple(knee(p, C1 * s, C2 * s**1.5) for s in np.linspace(1, 2.8, count + 1)[1:])
+
+
 class Scenario(NamedTuple):
-    """A truth (and that of a sparse network), how it is measured, and the verdict that is right."""
+    """A truth (and those of other curves), how it is measured, and the verdict that is right."""
 
     name: str
     dense: Truth
@@ -52,6 +59,8 @@ class Scenario(NamedTuple):
     eval_interval: float | None = None
     replicates: int = 1
     sparse: Truth | None = None
+    others: tuple[Truth, ...] = ()
+    coarse: bool = False
 
 
 SCENARIOS = {
@@ -63,6 +72,16 @@ SCENARIOS = {
         Scenario("smooth knee p = 0.6, 3 %, evaluation every 16", knee(0.6), "fails", eval_interval=16),
         Scenario("c1/B^0.8 + c2, 3 % noise", power(0.8), "fails"),
         Scenario("c1/B^0.8 + c2, 3 %, evaluation every 16", power(0.8), "fails", eval_interval=16),
+    ),
+    "universal_trend": (
+        Scenario("8 curves c1/B + c2", knee(1), "holds", others=family(7)),
+        Scenario("2 curves c1/B + c2, every 16", knee(1), "holds", eval_interval=16, others=family(1)),
+        Scenario("8 curves, smooth knee p = 0.6", knee(0.6), "fails", others=family(7, 0.6)),
+        Scenario("8 curves, one with p = 0.6", knee(0.6), "fails", others=family(7)),
+        Scenario("2 coarse curves c1/B + c2", knee(1), "holds", others=family(1), coarse=True),
+        Scenario("8 coarse curves c1/B + c2", knee(1), "holds", others=family(7), coarse=True),
+        Scenario("8 coarse curves, p = 0.6", knee(0.6), "fails", others=family(7, 0.6), coarse=True),
+        Scenario("8 coarse curves, p = 0.3", knee(0.3), "fails", others=family(7, 0.3), coarse=True),
     ),
     "lack_of_fit": (
         Scenario("c1/B + c2, 3 replicates", knee(1), "holds", replicates=3),
@@ -99,8 +118,9 @@ SCENARIOS = {
 
 def measure(truth: Truth, scenario: Scenario, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return batch sizes and steps of one simulated sweep."""
-    size = np.repeat(SIZE, scenario.replicates)
-    steps = truth(size) * np.exp(scenario.noise * rng.standard_normal(len(size)))
+    size = np.repeat(SIZE[3:11] if scenario.coarse else SIZE, scenario.replicates)
+    noise = np.exp(rng.uniform(*np.log([0.1, 0.3]))) if scenario.coarse else scenario.noise
+    steps = truth(size) * np.exp(noise * rng.standard_normal(len(size)))
     d = scenario.eval_interval
     return size, steps if d is None else np.ceil(steps / d) * d
 
@@ -112,7 +132,13 @@ def judge(claim: str, scenario: Scenario, rng: np.random.Generator) -> Claim:
         ({"sparsity": sparsity}, *measure(truth, scenario, rng), scenario.eval_interval, None)
         for sparsity, truth in truths.items()
     ]
+    groups += [
+        ({"curve": number}, *measure(truth, scenario, rng), scenario.eval_interval, None)
+        for number, truth in enumerate(scenario.others)
+    ]
     fits, ratios = fit_groups(groups)
+    if claim == "universal_trend":
+        return universal_trend(fits, fits[0].confidence)[0]
     if claim == "sparse_over_dense":
         return sparse_over_dense(ratios[0], fits)
     alone = {

@@ -21,6 +21,9 @@ PAPER_SPARSITY, PAPER_RANGE = 0.9, (1.5, 4.5)
 MISPLACED = 0.05
 """Share of trials that a boundary may leave on the wrong side."""
 
+TREND_RANGES = {"power_plateau": (0.8, 1 / 0.8), "smooth_knee": (SOFTER, 1 / SOFTER)}
+"""Exponents of c1/B^a + c2 and sharpnesses of the knee that count as the shape of c1/B + c2."""
+
 UNKNOWN = Estimate(None, None, None)
 
 
@@ -38,6 +41,14 @@ CATALOGUE: dict[str, Description] = {
         "AICc of the best alternative less that of the curve",
         f"Fails at -{MARGIN:.0f} or less. Holds otherwise, if a knee of sharpness {SOFTER} would fail in at "
         f"least {LOW_POWER:.0%} of cases. p: F test of the third parameter, doubled for two alternatives.",
+    ),
+    "universal_trend": Description(
+        "One trend describes all curves, and it is c1/B + c2",
+        "exponent a of c1/B^a + c2 shared by all curves",
+        "Exponent a and sharpness p of the knee, shared and of each curve alone, against 1 (Student's t, "
+        f"p-values times their number): fails under p = {LEVEL:g}. Holds otherwise, if the shared intervals "
+        f"lie in {TREND_RANGES['power_plateau'][0]:g} to {TREND_RANGES['power_plateau'][1]:g} and "
+        f"{SOFTER:g} to {1 / SOFTER:.3g}, and none of a single curve lies outside.",
     ),
     "lack_of_fit": Description(
         "The curve misses the means of replicates by no more than their scatter allows",

@@ -65,8 +65,7 @@ def aicc(log_likelihood: float, count: float, parameters: int) -> float | None:
 def fit_model(name: str, rows: Rows, level: ExactLevel | CensoredLevel) -> tuple[float, dict[str, float]]:
     """Return the least objective of one model and its parameters in the units of the table."""
     x = rows.log_batch_size
-    first, last = x[rows.weight > 0].min(), x[rows.weight > 0].max()
-    theta = (first - REACH / 3, last + REACH / 3)
+    theta = theta_range(rows)
     shaped = MODELS[name] == 3
     ranges = {"constant": [(0.0, 0.0)], "linear": [(1.0, 1.0)], "power": [POWERS]}.get(name)
     if ranges is None:
@@ -81,6 +80,12 @@ def fit_model(name: str, rows: Rows, level: ExactLevel | CensoredLevel) -> tuple
     at, objective = minimise(lambda points: level.profile(offset(points)).objective[0], ranges)
     top = float(level.profile(offset(at[None, None, :])).level[0, 0])
     return objective, name_parameters(name, top, *(float(v) for v in at))
+
+
+def theta_range(rows: Rows) -> tuple[float, float]:
+    """Return the range that θ is looked for in: the batch sizes of one curve, and far to both sides."""
+    x = rows.log_batch_size[rows.weight > 0]
+    return float(x.min()) - REACH / 3, float(x.max()) + REACH / 3
 
 
 def name_parameters(name: str, top: float, first: float, second: float = 0.0) -> dict[str, float]:

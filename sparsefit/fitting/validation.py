@@ -21,6 +21,7 @@ from sparsefit.fitting.claims_search import (
     learning_rate_range,
 )
 from sparsefit.fitting.claims_sparsity import critical_batch_size_sparse, shared_shape, sparse_over_dense
+from sparsefit.fitting.claims_trend import universal_trend
 from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.critical_batch_sizes import OVERHEAD, critical_batch_sizes
 from sparsefit.fitting.decomposition import Decomposition
@@ -28,6 +29,7 @@ from sparsefit.fitting.fit_table import fit
 from sparsefit.fitting.reading import as_text, read_table
 from sparsefit.fitting.results import FitResult
 from sparsefit.fitting.validation_records import Claim, ValidationResult
+from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +112,7 @@ def judge(found: FitResult, search: Search, decompositions: Sequence[Decompositi
     confidence = found.confidence
     made: dict[str, list[Claim]] = {
         "hyperbola": [hyperbola(fit) for fit in fits],
+        "universal_trend": universal_trend(fits, confidence),
         "lack_of_fit": [lack_of_fit(fit) for fit in fits],
         "scaling_prediction": [scaling_prediction(fit) for fit in fits],
         "regimes": [regimes(fit) for fit in fits],
@@ -124,6 +127,8 @@ def judge(found: FitResult, search: Search, decompositions: Sequence[Decompositi
         "metaparameter_boundary": [metaparameter_boundary(search, group) for group in groups],
     }
     missing = {
+        "universal_trend": f"It takes two curves that reached the goal at {LEAST_BATCH_SIZES} batch sizes or "
+        f"more and have a plateau of {GRID_UNITS:g} evaluation intervals or more.",
         "critical_batch_size_momentum": "No two groups differ only in whether the optimizer has momentum.",
         "c1_ratio": "No sparse group has a decomposition of its workload and sparsity; measure one with: "
         "sparsefit decompose --save",
