@@ -18,6 +18,7 @@ from found import (
     load_table,
     measured,
     together,
+    universal_trend,
 )
 from scipy.stats import linregress, t
 
@@ -54,15 +55,15 @@ def judged_uncapped(claim: str, paper: str, name: str) -> Row:
 
 
 def trend() -> Row:
-    """Judge whether the curve is the same at every sparsity; the table of fits has the reasons."""
+    """Judge whether the curve is the same at every sparsity; the tables of fits and of shapes have more."""
     found = list(claims("hyperbola"))
-    ours = f"{by_answer(found, lambda each: each['verdict'])} (why: the table of fits below)"
-    verdict = together(each["verdict"] for each in found)
+    shared = universal_trend()
+    alone = f"each alone: {by_answer(found, lambda each: each['verdict'])}"
     return (
         "K\\* = c1/B + c2 at every sparsity",
         "a universal trend (Fig. 1)",
-        ours if found else "no finished studies",
-        verdict,
+        f"{shared['reason'].rstrip('.')}; {alone}" if shared and found else "no finished studies",
+        together([shared["verdict"]] if shared else []),
     )
 
 

@@ -36,6 +36,12 @@ def claims(name: str, *, sparsity: float | None = None, workload: str | None = N
             yield claim
 
 
+def universal_trend() -> Record | None:
+    """Return the claim on all curves together."""
+    found = (load_json("validation.json") or {"claims": []})["claims"]
+    return next((claim for claim in found if claim["name"] == "universal_trend"), None)
+
+
 def measured(estimate: Record | None, form: str = "{:.3g}") -> str:
     """Return a value with its interval, or the limit that the data set; three digits count."""
     if not estimate:

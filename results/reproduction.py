@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 from claims import all_claims
 from costs import cost, estimate, savings
-from found import RESULTS, WORKLOADS, group_name, load_json, load_table, markdown, measured
+from found import (
+    RESULTS,
+    WORKLOADS,
+    group_name,
+    load_json,
+    load_table,
+    markdown,
+    measured,
+    universal_trend,
+)
 
 from sparsefit import fit
 from sparsefit.fitting.results import CurveFit
@@ -92,6 +101,17 @@ def fits() -> str:
             )
     header = ["group", "points", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]
     return markdown(header, rows) if rows else "No group has two finished studies."
+
+
+def shapes() -> str:
+    """Print the shape of each curve and of all together."""
+    found = universal_trend() or {"details": []}
+    rows: dict[str, list[str]] = {}
+    for row in found["details"]:
+        name = "all together" if row["group"] is None else group_name(row["group"])
+        rows.setdefault(name, []).extend([measured(row), f"{row['p_value']:.2g}"])
+    header = ["curve", "exponent a", "p-value of a = 1", "sharpness p", "p-value of p = 1"]
+    return markdown(header, [[name, *cells] for name, cells in rows.items()])
 
 
 def front() -> str:
@@ -249,6 +269,7 @@ def made() -> dict[str, str]:
         "claims": markdown(["claim", "the paper", "here", "verdict"], all_claims()),
         "steps": steps(),
         "fits": fits(),
+        "shapes": shapes(),
         "front": front(),
         "seeds": seeds(),
         "luck": luck(),
