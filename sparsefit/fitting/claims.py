@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
-from sparsefit.fitting.verdict import LOW_POWER, MARGIN, SOFTER
+from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.validation_records import Claim, Judgement
+from sparsefit.fitting.verdict import LIMITS, LOW_POWER, SOFTER
 
 NO_SMALLER = 0.8
 """A critical batch size of this share of another one, or more, counts as no smaller."""
@@ -39,8 +39,10 @@ CATALOGUE: dict[str, Description] = {
     "hyperbola": Description(
         "K* = c1/B + c2 describes the steps, and no alternative does it better",
         "AICc of the best alternative less that of the curve",
-        f"Fails at -{MARGIN:.0f} or less. Holds otherwise, if a knee of sharpness {SOFTER} would fail in at "
-        f"least {LOW_POWER:.0%} of cases. p: F test of the third parameter, doubled for two alternatives.",
+        f"Fails at -{LIMITS['smooth_knee']:.0f} or less for c1/B^a + c2 and the smooth knee, at "
+        f"-{LIMITS['power']:.0f} or less for c1/B^a, max(c1/B, c2) and the envelope. Holds if not, if a knee "
+        f"of sharpness {SOFTER} would fail in at least {LOW_POWER:.0%} of cases. p: F test of the third "
+        "parameter, doubled for two alternatives.",
     ),
     "universal_trend": Description(
         "One trend describes all curves, and it is c1/B + c2",

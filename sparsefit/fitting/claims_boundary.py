@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sparsefit.fitting.claims import MISPLACED, claim
 from sparsefit.fitting.claims_search import Search
 from sparsefit.fitting.curves import Array
-from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.validation_records import Claim, Judgement
 
 ANGLES = 90
 """Directions of lines that are tried, two degrees apart."""

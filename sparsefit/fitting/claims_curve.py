@@ -9,28 +9,29 @@ from sparsefit.fitting.claims import UNKNOWN, claim
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.fit import OVERHEAD
 from sparsefit.fitting.results import CurveFit
-from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.validation_records import Claim, Judgement
 from sparsefit.fitting.verdict import (
     GRID_UNITS,
     LEAST_BATCH_SIZES,
     LOW_POWER,
-    MARGIN,
     SOFTER,
-    best_rival,
+    container,
     describe,
     grid_units,
+    nearest,
     rejection_power,
 )
 
 
 def hyperbola(fit: CurveFit) -> Claim:
-    """Judge c1/B + c2 against c1/B^a + c2 and the smooth knee, which are the curve at a = 1 and p = 1.
+    """Judge c1/B + c2 against its alternatives.
 
-    It fails under the limit of `sparsefit.fitting.verdict.judge`. It holds if it does not, and if the data
+    It fails under the limits of `sparsefit.fitting.verdict.judge`. It holds if it does not, and if the data
     could have told: a softer knee would have been rejected in at least half of all cases.
     """
-    rival, margin = best_rival(fit.models)
+    rival, margin, limit = nearest(fit.models)
+    more = container(fit.models)
     grid = grid_units(fit.batch_size, fit.lower, fit.upper, fit.log_c1, fit.log_c2)
     reached = fit.batch_size[np.isfinite(fit.upper)]
     power = rejection_power(np.log(reached), fit.log_c1 - fit.log_c2, fit.rms_log_residual)
@@ -39,28 +40,28 @@ def hyperbola(fit: CurveFit) -> Claim:
         reason = "There are too few rows to compare the curve with its alternatives."
     elif grid is not None and grid < GRID_UNITS:
         reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
-    elif margin <= -MARGIN:
+    elif margin <= -limit:
         verdict = "fails"
-        reason = f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {MARGIN:.0f})."
+        reason = f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {limit:.0f})."
     elif fit.critical_batch_size.value is None:
         reason = f"The batch sizes do not straddle the knee. {fit.verdict_reason}"
     elif len(np.unique(fit.batch_size)) < LEAST_BATCH_SIZES:
         reason = f"Fewer than {LEAST_BATCH_SIZES} batch sizes cannot tell the curve from its alternatives."
     elif power is not None and power < LOW_POWER:
         reason = (
-            f"No alternative is better by {MARGIN:.0f} AICc, but at this noise a softer knee (p = {SOFTER}) "
-            f"would be found in {power:.0%} of cases only; measure replicates or more batch sizes."
+            f"No alternative is better by its limit, but at this noise a softer knee (p = {SOFTER}) would be "
+            f"found in {power:.0%} of cases only; measure replicates or more batch sizes."
         )
     else:
         verdict = "holds"
-        reason = f"{describe(rival)} comes closest; {MARGIN:.0f} AICc better is the limit."
+        reason = f"{describe(rival)} comes closest; {limit:.0f} AICc better is the limit."
     return claim(
         "hyperbola",
         verdict,
         reason,
         Estimate(margin, None, None),
         group=fit.group,
-        p_value=None if rival is None else gain_chance(fit, rival.log_likelihood),
+        p_value=None if more is None else gain_chance(fit, more.log_likelihood),
         details=(model.to_dict() for model in fit.models),
     )
 
@@ -152,7 +153,7 @@ def scatter(fit: CurveFit) -> float:
     A curve that misfits would count its misfit as noise, and then contradict nothing. The likelihood of a
     normal log K is proportional to the standard deviation to the power -n.
     """
-    rival, _ = best_rival(fit.models)
+    rival = container(fit.models)
     count = fit.n_points - fit.n_censored
     if rival is None or count <= 3:
         return fit.rms_log_residual

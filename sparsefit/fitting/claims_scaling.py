@@ -12,8 +12,8 @@ from sparsefit.fitting.curves import Array
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.likelihood import RESOLUTION
 from sparsefit.fitting.results import CurveFit
-from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.validation_records import LEVEL, Claim
+from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.validation_records import Claim
 from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES, grid_units
 
 

@@ -11,8 +11,8 @@ from scipy.special import stdtrit
 from sparsefit.fitting.claims import NO_SMALLER, PAPER_RANGE, PAPER_SPARSITY, UNKNOWN, WIDEST, claim
 from sparsefit.fitting.ratios import divide, number
 from sparsefit.fitting.results import CurveFit, Ratio
-from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.validation_records import Claim, Judgement
 
 
 def shared_shape(ratio: Ratio) -> Claim:

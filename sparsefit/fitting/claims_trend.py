@@ -10,9 +10,9 @@ import numpy as np
 from sparsefit.fitting.claims import TREND_RANGES, claim
 from sparsefit.fitting.ratios import as_rows
 from sparsefit.fitting.results import CurveFit
-from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.results_records import LEVEL, Estimate
 from sparsefit.fitting.shape import Shape, fit_shapes
-from sparsefit.fitting.validation_records import LEVEL, Claim, Judgement
+from sparsefit.fitting.validation_records import Claim, Judgement
 from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES, grid_units
 
 SYMBOLS = {"power_plateau": "a", "smooth_knee": "p"}

@@ -12,11 +12,9 @@ from sparsefit.fitting.curves import Array, softplus
 from sparsefit.fitting.intervals import coarse_grid
 from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level, pool
 from sparsefit.fitting.models import aicc
-from sparsefit.fitting.results import CurveFit, Estimate, Ratio, SharedShape, Verdict
+from sparsefit.fitting.results import CurveFit, Ratio, SharedShape, Verdict
+from sparsefit.fitting.results_records import LEVEL, Estimate
 from sparsefit.fitting.search import find_minimum
-
-LEVEL = 0.05
-"""Size of the test of a shared c1/c2."""
 
 
 def compare_to_dense(fits: Sequence[CurveFit]) -> tuple[Ratio, ...]:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LEVEL = 0.01
+"""Size of every test that rejects: a page has tens of them, so 5 % each would reject one by chance."""
+
 
 @dataclass(frozen=True)
 class Estimate:

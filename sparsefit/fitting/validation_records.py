@@ -14,9 +14,6 @@ SCHEMA = "sparsefit.validation/1"
 
 Judgement = Literal["holds", "fails", "cannot tell"]
 
-LEVEL = 0.01
-"""Size of every test that rejects a claim: a page has tens of them, so 5 % each would fail one by chance."""
-
 
 @dataclass(frozen=True)
 class Claim:

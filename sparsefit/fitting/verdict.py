@@ -10,9 +10,14 @@ from scipy.special import fdtrc, ncfdtr
 
 from sparsefit.fitting.curves import Array, softplus
 from sparsefit.fitting.results import LackOfFit, ModelFit, RunsTest, Verdict
+from sparsefit.fitting.results_records import LEVEL
 
-MARGIN = 4.0
-"""AICc by which an alternative must be better for the curve to be rejected."""
+LIMITS = {"power_plateau": 4.0, "smooth_knee": 4.0, "power": 8.0, "two_segments": 8.0, "envelope": 8.0}
+"""AICc by which an alternative must be better for the curve to be rejected.
+
+Those with as many parameters as the curve do not contain it, and are better by chance more often. The
+constant and c1/B, which are limits of the curve, reject nothing.
+"""
 
 LEAST_BATCH_SIZES = 6
 GRID_UNITS = 3.0
@@ -55,10 +60,10 @@ def judge(
             f"The plateau c2 is {grid_units:.1f} evaluation intervals high, so rounding sets it; "
             f"evaluate more often, so that it holds at least {GRID_UNITS:.0f}."
         )
-    rival, margin = best_rival(models)
-    if margin is not None and margin <= -MARGIN:
-        return "rejected", f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {MARGIN:.0f})."
-    if lack_of_fit is not None and lack_of_fit.p_value < 0.05:
+    rival, margin, limit = nearest(models)
+    if margin is not None and margin <= -limit:
+        return "rejected", f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {limit:.0f})."
+    if lack_of_fit is not None and lack_of_fit.p_value < LEVEL:
         return "rejected", (
             f"The curve misses the means of the replicates by more than their scatter allows "
             f"(F = {lack_of_fit.f:.2f}, p = {lack_of_fit.p_value:.3g})."
@@ -73,9 +78,8 @@ def judge(
     if margin is None:
         return "undetermined", "There are too few rows to compare the curve with its alternatives."
     if margin <= 0:
-        return "undetermined", (
-            f"{describe(rival)} fits better by {-margin:.1f} AICc, short of the limit of {MARGIN:.0f}."
-        )
+        short = f", short of the limit of {limit:.0f}" if np.isfinite(limit) else ""
+        return "undetermined", f"{describe(rival)} fits better by {-margin:.1f} AICc{short}."
     missed = (
         ""
         if power is None
@@ -103,27 +107,53 @@ def grid_units(size: Array, lower: Array, upper: Array, log_c1: float, log_c2: f
     return float(np.exp(log_c2) / widest) if widest > 0 else None
 
 
-def best_rival(models: Sequence[ModelFit]) -> tuple[ModelFit | None, float | None]:
-    """Return the better of the two three-parameter models and its AICc less that of the hyperbola."""
+def nearest(models: Sequence[ModelFit]) -> tuple[ModelFit | None, float | None, float]:
+    """Return the alternative that says most against the curve, its AICc less the curve's, and its limit.
+
+    That is the one furthest beyond its limit, or if none is, the one with the least AICc. Nothing is known
+    where the rows are too few to compare the curve with the alternatives that contain it.
+    """
     found = {model.name: model for model in models}
-    rivals = [found[name] for name in ("power_plateau", "smooth_knee") if name in found]
-    rivals = [model for model in rivals if model.aicc is not None]
     own = found["hyperbola"].aicc if "hyperbola" in found else None
-    if not rivals or own is None:
-        return None, None
-    rival = min(rivals, key=lambda model: model.aicc or 0.0)
-    return rival, (rival.aicc or 0.0) - own
+    if own is None or container(models) is None:
+        return None, None, np.inf
+    margins = {
+        name: model.aicc - own
+        for name, model in found.items()
+        if name != "hyperbola" and model.aicc is not None
+    }
+    beyond = {name: margins[name] + limit for name, limit in LIMITS.items() if name in margins}
+    name = min(beyond, key=lambda each: beyond[each])
+    if beyond[name] > 0:
+        name = min(margins, key=lambda each: margins[each])
+    return found[name], margins[name], LIMITS.get(name, np.inf)
+
+
+def container(models: Sequence[ModelFit]) -> ModelFit | None:
+    """Return the better of the two models that contain the curve; None where rows are too few for them."""
+    rivals = [m for m in models if m.name in ("power_plateau", "smooth_knee") and m.aicc is not None]
+    return min(rivals, key=lambda model: model.aicc or 0.0, default=None)
 
 
 def describe(model: ModelFit | None, article: str = "A") -> str:
-    """Return a model in words, with its shape."""
+    """Return a model in words, with its shape; "a" as article where no sentence begins."""
     if model is None:
         return f"{article}n alternative"
+    the = "The" if article == "A" else "the"
     if model.name == "smooth_knee":
         sharpness = model.parameters["sharpness"]
         word = "softer" if sharpness < 1 else "sharper"
         return f"{article} {word} knee (p = {sharpness:.2f})"
-    return f"c1/B^a + c2 with a = {model.parameters['exponent']:.2f}"
+    if model.name == "power_plateau":
+        return f"c1/B^a + c2 with a = {model.parameters['exponent']:.2f}"
+    if model.name == "power":
+        return f"{the} power law c1/B^a without a plateau, a = {model.parameters['exponent']:.2f},"
+    names = {
+        "constant": f"{article} constant",
+        "linear": "c1/B without a plateau",
+        "envelope": f"{the} envelope",
+    }
+    return names.get(model.name, "max(c1/B, c2)")
 
 
 def rejection_power(log_batch_size: Array, theta: float, noise: float) -> float | None:
@@ -153,7 +183,7 @@ def rejection_power(log_batch_size: Array, theta: float, noise: float) -> float 
     def penalty(q: int) -> float:
         return 2 * q + 2 * q * (q + 1) / (n - q - 1)
 
-    limit = (n - 3) * np.expm1((MARGIN + penalty(4) - penalty(3)) / n)
+    limit = (n - 3) * np.expm1((LIMITS["smooth_knee"] + penalty(4) - penalty(3)) / n)
     return float(1 - ncfdtr(1, n - 3, noncentrality, limit))
 
 

@@ -135,6 +135,25 @@ def test_censored_studies_keep_the_linear_regime():
     assert np.all(fit.residuals[:2] >= np.log(3000) - np.log(20_000 / B[:2] + 150) - 0.2)
 
 
+def test_a_power_law_without_a_plateau_rejects_where_it_is_far_ahead():
+    size = 2.0 ** np.arange(4, 12)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(len(size))
+    fit = fit_curve(size, 5_000 * size**-0.5 * np.exp(noise))
+    assert fit.verdict == "rejected"
+    assert fit.verdict_reason.startswith("The power law c1/B^a without a plateau, a = 0.4")
+
+
+def test_a_model_of_equal_size_that_is_a_little_ahead_leaves_the_verdict_open_and_is_named():
+    size = 2.0 ** np.arange(4, 12)
+    noise = np.random.default_rng(2).standard_normal(len(size))
+    quiet, loud = (fit_curve(size, np.maximum(20_000 / size, 150) * np.exp(s * noise)) for s in (0.1, 0.2))
+    assert quiet.verdict == "rejected"
+    assert loud.models[0].name == "two_segments"
+    assert loud.verdict == "undetermined"
+    assert loud.verdict_reason.startswith("max(c1/B, c2) fits better by")
+    assert "short of the limit of 8" in loud.verdict_reason
+
+
 def test_replicates_reveal_a_wrong_curve():
     size = np.repeat(B, 3)
     rng = np.random.default_rng(1)
