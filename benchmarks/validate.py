@@ -25,7 +25,8 @@ from sparsefit.fitting.claims_curve import hyperbola, lack_of_fit, regimes
 from sparsefit.fitting.claims_scaling import scaling_prediction
 from sparsefit.fitting.claims_sparsity import critical_batch_size_sparse, shared_shape, sparse_over_dense
 from sparsefit.fitting.claims_trend import universal_trend
-from sparsefit.fitting.fit import fit_groups
+from sparsefit.fitting.fit import fit_curve
+from sparsefit.fitting.ratios import compare_to_dense
 from sparsefit.fitting.validation_records import Claim
 
 SIZE = 2.0 ** np.arange(1, 15)
@@ -128,15 +129,13 @@ def measure(truth: Truth, scenario: Scenario, rng: np.random.Generator) -> tuple
 def judge(claim: str, scenario: Scenario, rng: np.random.Generator) -> Claim:
     """Return the claim about one simulated sweep."""
     truths = {0.0: scenario.dense} | ({} if scenario.sparse is None else {0.9: scenario.sparse})
-    groups = [
-        ({"sparsity": sparsity}, *measure(truth, scenario, rng), scenario.eval_interval, None)
-        for sparsity, truth in truths.items()
+    groups = [({"sparsity": sparsity}, truth) for sparsity, truth in truths.items()]
+    groups += [({"curve": number}, truth) for number, truth in enumerate(scenario.others)]
+    fits = [
+        fit_curve(*measure(truth, scenario, rng), eval_interval=scenario.eval_interval, group=group)
+        for group, truth in groups
     ]
-    groups += [
-        ({"curve": number}, *measure(truth, scenario, rng), scenario.eval_interval, None)
-        for number, truth in enumerate(scenario.others)
-    ]
-    fits, ratios = fit_groups(groups)
+    ratios = compare_to_dense(fits)
     if claim == "universal_trend":
         return universal_trend(fits, fits[0].confidence)[0]
     if claim == "sparse_over_dense":

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from sparsefit.cli import group
 
 ROOT = Path(__file__).parents[1]
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -31,8 +32,19 @@ def test_printed_output_is_what_the_command_prints(command, output, tmp_path, mo
             (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    if "fit.json" in command:  # the pages make it first
+        CliRunner().invoke(group, ["fit", "examples/simulated_sparsity.csv", "--json", "fit.json"])
     result = CliRunner().invoke(group, shlex.split(command)[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert [line.rstrip() for line in result.output.strip().splitlines()] == [
         line.rstrip() for line in output.strip().splitlines()
     ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_python_of_the_pages_runs(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    blocks = PYTHON.findall((ROOT / page).read_text())
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), {})

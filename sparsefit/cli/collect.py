@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAYOUTS = ("release", "shallue")
 
 
-@click.command(name="collect")
+@click.command(name="collect", short_help="Write the steps-to-result of a sweep as a table.")
 @click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", type=click.Path(path_type=Path))
 @click.option("-o", "--out", default="-", show_default=True, help="CSV file, .parquet file, or - for stdout.")
 @click.option("--trials", is_flag=True, help="One row a trial instead of one a study.")

@@ -9,7 +9,7 @@ import click
 from sparsefit.errors import InputError
 
 
-@click.command(name="data")
+@click.command(name="data", short_help="Download or import data sets.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--from",

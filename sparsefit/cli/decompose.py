@@ -45,7 +45,7 @@ SUBSET = 2_000
 """Examples of that subset."""
 
 
-@click.command(name="decompose")
+@click.command(name="decompose", short_help="Measure Δ, L and β of c1, dense and sparse.")
 @click.option("--sparse", help="Sparsities to compare with dense, like 0.9 or 0.5,0.7,0.9.")
 @click.option("--workload", default="digits", show_default=True, help="Built-in name or study file (.toml).")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Repetitions.")

@@ -28,7 +28,7 @@ PACKAGES = (
 )
 
 
-@click.command(name="env")
+@click.command(name="env", short_help="Print versions, CPU and compiled core.")
 def command() -> None:
     """Print versions, CPU and compiled core, to paste into a bug report.
 

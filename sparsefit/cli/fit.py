@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 FIGURES = (".png", ".pdf", ".svg")
 
 
-@click.command(name="fit")
+@click.command(name="fit", short_help="Fit K* = c1/B + c2 to a table of steps.")
 @click.argument("table")
 @click.option("--by", help="Columns that split the rows into groups, like model,sparsity.")
 @click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
@@ -60,12 +61,17 @@ def command(
     check_outputs({"--json": json_path, "--csv": csv_path, "--plot": plot_path}, [table])
 
     from sparsefit.fitting.fit_table import fit
+    from sparsefit.fitting.json_fields import as_json
 
     source: str | pd.DataFrame = table
-    if Path(table).is_dir():
+    folder = Path(table).is_dir()
+    if folder:
         from sparsefit.fitting.layouts import Goal, read_folder
 
         source = read_folder(table, Goal(error=goal_error, max_steps=max_steps))
+    elif goal_error is not None or max_steps is not None:
+        option = "--goal-error" if goal_error is not None else "--max-steps"
+        raise InputError(f"{option} is for folders, whose tables name no goal; {table} is none: leave it out")
     result = fit(
         source,
         by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
@@ -74,6 +80,18 @@ def command(
         eval_interval=eval_interval,
         confidence=confidence,
     )
+    if folder:
+        result = replace(result, input={**result.input, "path": table})
+    if json_path is not None:
+        write(json_path, as_json(result.to_dict()).encode())
+    if csv_path is not None:
+        from sparsefit.report.fit_file import as_csv
+
+        write(csv_path, as_csv(result).encode())
+    if plot_path is not None:
+        from sparsefit.report.figures.fit import draw
+
+        write(plot_path, draw(result, Path(plot_path).suffix.lower()[1:]))
     if "-" not in (json_path, csv_path):
         from rich.console import Console
 
@@ -81,14 +99,3 @@ def command(
         from sparsefit.report.tables import render
 
         show(Console(), render(result))
-    if json_path is not None or csv_path is not None:
-        from sparsefit.report.fit_file import as_csv, as_json
-
-        if json_path is not None:
-            write(json_path, as_json(result).encode())
-        if csv_path is not None:
-            write(csv_path, as_csv(result).encode())
-    if plot_path is not None:
-        from sparsefit.report.figures.fit import draw
-
-        write(plot_path, draw(result, Path(plot_path).suffix.lower()[1:]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparsefit.experiment.records import RepeatSpec, TrialEnd
 
 
-@click.command(name="repeat")
+@click.command(name="repeat", short_help="Run the winners again with fresh seeds.")
 @click.argument("sweep", type=click.Path(path_type=Path))
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh seeds for each winner."

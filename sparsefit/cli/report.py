@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sparsefit.report.source import Source
 
 
-@click.command(name="report")
+@click.command(name="report", short_help="Show all that was measured on one page.")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--decomposition", "decompositions", multiple=True, help="File of decompose --save; repeatable."

@@ -14,7 +14,7 @@ DEFINING = ("workload", "batch_sizes", "sparsity", "no_cap", "full_curves", "bac
 """Options that a new sweep takes and a resumed one has already."""
 
 
-@click.command(name="sweep")
+@click.command(name="sweep", short_help="Collect trials: every batch size and sparsity of a workload.")
 @click.option("--workload", help="Built-in name (w1 .. w4, digits ...) or the path of a study file (.toml).")
 @click.option("--batch-sizes", help="16:2048 for the powers of 2, or 16,64,100.  [default: the workload's]")
 @click.option("--sparsity", help="Shares of zeros, like 0,0.5,0.9.  [default: the workload's]")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@click.command(name="validate")
+@click.command(name="validate", short_help="Judge the paper's claims on a table.")
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
 @click.option(
     "--decomposition",
@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Judge every claim on K* = c1/B + c2 and on sparsity: holds, fails or cannot tell.
 
-    TABLE is a file that `sparsefit fit` reads, or a sweep (.db). Claims on the learning rate need a row a
-    trial: a sweep, or `sparsefit collect --trials`. Several tables count as one. docs/math.md derives each
-    claim.
+    TABLE is a file that `sparsefit fit` reads, or a sweep (.db); of a folder, `sparsefit collect` makes a
+    table. Claims on the learning rate need a row a trial: a sweep, or `sparsefit collect --trials`. Several
+    tables count as one. docs/math.md derives each claim.
 
     The exit code is 0 whatever the verdicts, unless --strict is given.
 
@@ -75,6 +75,7 @@ def command(
     import dataclasses
 
     from sparsefit.fitting import decomposition_file
+    from sparsefit.fitting.json_fields import as_json
     from sparsefit.fitting.validation import validate
 
     known = [decomposition_file.load(path) for path in decompositions]
@@ -92,6 +93,8 @@ def command(
     )
     fit = dataclasses.replace(result.fit, input={**result.fit.input, **about})
     result = dataclasses.replace(result, fit=fit)
+    if json_path is not None:
+        write(json_path, as_json(result.to_dict()).encode())
     if json_path != "-":
         from rich.console import Console
 
@@ -99,11 +102,6 @@ def command(
         from sparsefit.report.validation_table import render
 
         show(Console(), render(result))
-    if json_path is not None:
-        import json
-
-        text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write(json_path, text.encode())
     if strict and result.failed:
         sys.exit(1)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsefit.fitting.claims import claim
 from sparsefit.fitting.claims_sparsity import is_narrow, sparsity_of
+from sparsefit.fitting.columns import value_of
 from sparsefit.fitting.decomposition import Decomposition
 from sparsefit.fitting.ratios import divide
 from sparsefit.fitting.results import Ratio
@@ -33,7 +34,7 @@ def c1_ratio(ratios: Sequence[Ratio], decompositions: Sequence[Decomposition]) -
 
 def is_of(group: Mapping[str, Any], workload: str) -> bool:
     """Tell whether a group belongs to a workload; one that names none belongs to any."""
-    own = next((value for name, value in group.items() if name.strip().lower() == "workload"), None)
+    own = value_of(group, "workload")
     return own is None or str(own).lower() == workload.lower()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparsefit.fitting.claims import claim
+from sparsefit.fitting.columns import normalise, value_of
 from sparsefit.fitting.ratios import divide
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.validation_records import Claim, Judgement
@@ -29,8 +30,7 @@ def critical_batch_size_momentum(fits: Sequence[CurveFit]) -> list[Claim]:
 
 def optimizer(group: Mapping[str, Any]) -> str:
     """Return the optimizer of a group in lower case, "" where none is named."""
-    found = (str(value) for name, value in group.items() if name.strip().lower() in OPTIMIZER)
-    return next(found, "").strip().lower()
+    return str(value_of(group, *OPTIMIZER) or "").strip().lower()
 
 
 def setting(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,9 +38,9 @@ def setting(group: Mapping[str, Any]) -> dict[str, Any]:
 
     A workload's name may differ, since it names the optimizer too, where the data set is named beside it.
     """
-    names = {name.strip().lower() for name in group}
+    names = {normalise(name) for name in group}
     skipped = {*OPTIMIZER, *(("workload",) if names & {"dataset", "data_set"} else ())}
-    return {name: value for name, value in group.items() if name.strip().lower() not in skipped}
+    return {name: value for name, value in group.items() if normalise(name) not in skipped}
 
 
 def compare(fit: CurveFit, plain: CurveFit) -> Claim:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from sparsefit.fitting.claims import NO_SMALLER, PAPER_RANGE, PAPER_SPARSITY, UNKNOWN, WIDEST, claim
+from sparsefit.fitting.columns import value_of
 from sparsefit.fitting.ratios import divide, number
 from sparsefit.fitting.results import CurveFit, Ratio
 from sparsefit.fitting.results_records import LEVEL, Estimate
@@ -117,8 +118,8 @@ def is_paper_sparsity(group: Mapping[str, Any]) -> bool:
 
 
 def sparsity_of(group: Mapping[str, Any]) -> float | None:
-    """Return the sparsity of a group."""
-    return next((number(value) for name, value in group.items() if name.strip().lower() == "sparsity"), None)
+    """Return the sparsity of a group; None if it has none."""
+    return number(value_of(group, "sparsity"))
 
 
 def reached_at(fit: CurveFit, size: float) -> bool:

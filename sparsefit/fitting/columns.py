@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
 
@@ -53,6 +53,11 @@ class Columns:
 def normalise(name: str) -> str:
     """Return a name in lower case with single underscores for spaces and hyphens."""
     return re.sub(r"[\s_\-]+", "_", name.strip().lower())
+
+
+def value_of(group: Mapping[str, Any], *names: str) -> Any:
+    """Return the value of the first column that has one of the names, however it is written; None without."""
+    return next((value for name, value in group.items() if normalise(name) in names), None)
 
 
 def find_columns(

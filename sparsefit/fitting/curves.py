@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 LOG2 = float(np.log(2.0))
@@ -23,27 +24,6 @@ def softplus(z: ArrayLike) -> Array:
     return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
 
-def logistic(z: ArrayLike) -> Array:
-    """Return 1/(1 + e^-z), the slope of `softplus`, without overflow."""
-    z = np.asarray(z, dtype=float)
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1.0 + small)
-
-
-def steps_to_result(batch_size: ArrayLike, c1: float, c2: float) -> Array:
-    """Return K* = c1/B + c2 (Equation 6, Proposition 3.1).
-
-    Parameters
-    ----------
-    batch_size : array_like
-    c1 : float
-        Batch-size units times steps: the work where gradient noise rules.
-    c2 : float
-        Steps that no batch size saves.
-    """
-    return c1 / np.asarray(batch_size, dtype=float) + c2
-
-
 def log_steps(log_batch_size: ArrayLike, log_c1: float, log_c2: float) -> Array:
     """Return log K* of Equation 6 from logarithms; its gradient is (w, 1 - w), w of `linear_share`."""
     return np.logaddexp(log_c1 - np.asarray(log_batch_size, dtype=float), log_c2)
@@ -51,7 +31,7 @@ def log_steps(log_batch_size: ArrayLike, log_c1: float, log_c2: float) -> Array:
 
 def linear_share(batch_size: ArrayLike, c1: float, c2: float) -> Array:
     """Return w = (c1/B)/(c1/B + c2), the share of the steps that a larger batch still removes."""
-    return logistic(np.log(c1) - np.log(c2) - np.log(np.asarray(batch_size, dtype=float)))
+    return expit(np.log(c1) - np.log(c2) - np.log(np.asarray(batch_size, dtype=float)))
 
 
 class Rise(NamedTuple):
@@ -73,11 +53,11 @@ def _envelope_slope(z: Array, _: Array | float) -> Array:
 
 RISES: dict[str, Rise] = {
     # c1/B + c2, Equation 6
-    "hyperbola": Rise(lambda z, _: softplus(z), lambda z, _: logistic(z)),
+    "hyperbola": Rise(lambda z, _: softplus(z), lambda z, _: expit(z)),
     # c1/B^k + c2 with c1 = c2 e^(kθ)
-    "power_plateau": Rise(lambda z, k: softplus(k * z), lambda z, k: k * logistic(k * z)),
+    "power_plateau": Rise(lambda z, k: softplus(k * z), lambda z, k: k * expit(k * z)),
     # ((c1/B)^k + c2^k)^(1/k): k = 1 is the hyperbola, k < 1 a softer knee, k > 1 a sharper one
-    "smooth_knee": Rise(lambda z, k: softplus(k * z) / k, lambda z, k: logistic(k * z)),
+    "smooth_knee": Rise(lambda z, k: softplus(k * z) / k, lambda z, k: expit(k * z)),
     # max(c1/B, c2), the limit k → ∞
     "two_segments": Rise(lambda z, _: np.maximum(z, 0.0), lambda z, _: (z > 0).astype(float)),
     # least K of Equation 2 over 0 < η ≤ 1/L, no Taylor step: 4cb/B to B = 2b, then cB/(B - b); θ = log b

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.decomposition import PARTS, Decomposition, Network
 from sparsefit.fitting.json_fields import (
     as_count,
+    as_json,
     as_list,
     as_number,
     as_object,
@@ -85,9 +85,8 @@ def save(path: str | Path, decomposition: Decomposition) -> None:
     InputError
         The file cannot be written.
     """
-    text = json.dumps(to_dict(decomposition), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        write_whole(Path(path), text.encode())
+        write_whole(Path(path), as_json(to_dict(decomposition)).encode())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,7 @@ from sparsefit.fitting.curves import Array, linear_share, log_steps
 from sparsefit.fitting.intervals import Scan, scan
 from sparsefit.fitting.likelihood import make_level, pool, truncated_mean
 from sparsefit.fitting.models import compare_models
-from sparsefit.fitting.ratios import compare_to_dense
-from sparsefit.fitting.results import CurveFit, Estimate, LackOfFit, Ratio, Regime, Region
+from sparsefit.fitting.results import CurveFit, Estimate, LackOfFit, Regime, Region
 from sparsefit.fitting.verdict import (
     GRID_UNITS,
     grid_units,
@@ -26,31 +25,6 @@ from sparsefit.fitting.verdict import (
 
 OVERHEAD = 0.2
 """Linear scaling ends, and the plateau begins, where the other term adds this share to the steps."""
-
-
-def fit_groups(
-    groups: Iterable[tuple[Mapping[str, Any], ArrayLike, ArrayLike, ArrayLike | None, ArrayLike | None]],
-    *,
-    confidence: float = 0.95,
-) -> tuple[tuple[CurveFit, ...], tuple[Ratio, ...]]:
-    """Fit each group and compare each with its dense twin.
-
-    Parameters
-    ----------
-    groups : iterable of (group, batch_size, steps, eval_interval, censored)
-        As in `fit_curve`.
-
-    Returns
-    -------
-    fits : tuple of CurveFit
-    ratios : tuple of Ratio
-        Of every group with ``sparsity`` above 0 whose other keys equal those of a group with sparsity 0.
-    """
-    fits = tuple(
-        fit_curve(size, steps, eval_interval=interval, censored=lost, confidence=confidence, group=group)
-        for group, size, steps, interval, lost in groups
-    )
-    return fits, compare_to_dense(fits)
 
 
 def fit_curve(

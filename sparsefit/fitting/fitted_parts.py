@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.columns import value_of
 from sparsefit.fitting.json_fields import as_list, as_number, as_object, as_positive, needed, read_json
 from sparsefit.fitting.results import SCHEMA, Estimate
 
@@ -62,9 +63,9 @@ def collect(entries: list[Any], workload: str, where: str) -> dict[float, dict[s
         place = f"{where}[{i}]"
         table = as_object(entry, place)
         group = as_object(table.get("group", {}), f"{place}.group")
-        if "workload" in group and str(group["workload"]).lower() != workload.lower():
+        if str(value_of(group, "workload") or workload).lower() != workload.lower():
             continue
-        sparsity = as_number(group.get("sparsity", 0.0), f"{place}.group.sparsity")
+        sparsity = as_number(value_of(group, "sparsity") or 0.0, f"{place}.group.sparsity")
         if sparsity in found:
             raise InputError(
                 f"{place}: a second fit of sparsity {sparsity:g}; one each is allowed: fit the rows of the "

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from sparsefit.fitting.curves import Array, logistic, softplus
+from sparsefit.fitting.curves import Array, softplus
 from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level
 from sparsefit.fitting.search import find_minimum, find_root
 
@@ -92,7 +93,7 @@ def scan(rows: Rows, confidence: float, level: ExactLevel | CensoredLevel | None
 
     def score(theta: Array) -> Array:
         at = theta[:, None]
-        return level.score(offset(at), logistic(at[..., None] - x[:, None, :]))[:, 0]
+        return level.score(offset(at), expit(at[..., None] - x[:, None, :]))[:, 0]
 
     values = level.profile(offset(grid)).objective
     theta = find_minimum(values, grid, score)

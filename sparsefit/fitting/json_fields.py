@@ -1,4 +1,4 @@
-"""Reading single fields of a JSON file: each message names the field, what was got and what is allowed."""
+"""JSON files: their text, and single fields read with messages that say what was got and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sparsefit.errors import InputError
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file: unrounded numbers, no NaN."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:

@@ -42,7 +42,8 @@ class Plan:
     steps_overhead, samples_overhead : Estimate
         Shares by which they exceed the least possible ones, c2 and c1.
     limited_by : str
-        ``budget_samples``, ``max_overhead`` or ``devices_max_batch``; "" where no batch size is allowed.
+        ``batch_size``, ``budget_samples``, ``max_overhead`` or ``devices_max_batch``; "" where no batch size
+        is allowed.
     notes : tuple of str
         Why there is no plan, or what to mind.
     """
@@ -96,6 +97,7 @@ class PlanResult:
 def plan(
     fit: FitResult | str | Path,
     *,
+    batch_size: float | None = None,
     budget_samples: float | None = None,
     max_overhead: float | None = None,
     devices_max_batch: float | None = None,
@@ -106,6 +108,8 @@ def plan(
     ----------
     fit : FitResult, str or Path
         A fit or the path of its JSON file.
+    batch_size : float, optional
+        The batch size itself; nothing is then left to limit.
     budget_samples : float, optional
         Largest work K·B, in units of the batch size (examples, tokens).
     max_overhead : float, optional
@@ -116,9 +120,11 @@ def plan(
     Raises
     ------
     InputError
-        The file is not a fit, no limit is given, or one is not a finite number above 0.
+        The file is not a fit, no limit is given, one is not a finite number above 0, or there is a limit
+        beside the batch size.
     """
     given = {
+        "batch_size": batch_size,
         "budget_samples": budget_samples,
         "max_overhead": max_overhead,
         "devices_max_batch": devices_max_batch,
@@ -126,6 +132,10 @@ def plan(
     limits = {name: float(value) for name, value in given.items() if value is not None}
     if not limits:
         raise InputError(f"a plan needs a limit: got none, allowed one or more of {', '.join(given)}")
+    if batch_size is not None and len(limits) > 1:
+        raise InputError(
+            f"batch_size: got it with {', '.join(list(limits)[1:])}, allowed is one or the other"
+        )
     for name, value in limits.items():
         if not 0 < value < np.inf:
             raise InputError(f"{name}: got {value:g}, allowed is a finite number above 0")
@@ -156,9 +166,9 @@ def plan_curve(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
             curve.group,
             UNKNOWN,
             notes=(
-                f"no batch size fits the budget of {limits['budget_samples']:g}: the least work is c1 = "
-                f"{c1.value:.4g} ({'0' if c1.low is None else f'{c1.low:.4g}'} to "
-                f"{'∞' if c1.high is None else f'{c1.high:.4g}'})",
+                f"no batch size fits the budget of {limits['budget_samples']:,.10g}: the least work is c1 = "
+                f"{c1.value:,.0f} [{'0' if c1.low is None else f'{c1.low:,.0f}'}, "
+                f"{'∞' if c1.high is None else f'{c1.high:,.0f}'}]",
             ),
         )
     size = carry(largest)
@@ -179,6 +189,7 @@ def plan_curve(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
 def allowed(limits: Mapping[str, float], c1: Array, c2: Array) -> dict[str, Array]:
     """Return the largest batch size under each limit; not above 0 where none keeps it."""
     found: dict[str, Callable[[float], Array]] = {
+        "batch_size": np.asarray,
         "budget_samples": lambda most: (most - c1) / c2,
         "max_overhead": lambda share: share * c1 / c2,
         "devices_max_batch": np.asarray,
@@ -230,5 +241,6 @@ def remarks(curve: FittedCurve, size: float) -> tuple[str, ...]:
     if not low <= size <= high:
         notes.append(f"B = {size:.4g} lies outside the batch sizes measured, {low:g} to {high:g}")
     if curve.verdict != "consistent":
-        notes.append(f"the fit is {curve.verdict}: {curve.verdict_reason}")
+        said = {"undetermined": "cannot tell whether the curve holds"}.get(curve.verdict, "rejects the curve")
+        notes.append(f"the fit {said}: {curve.verdict_reason}")
     return tuple(notes)

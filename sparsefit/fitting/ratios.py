@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import fdtrc
 
+from sparsefit.fitting.columns import normalise
 from sparsefit.fitting.curves import Array, softplus
 from sparsefit.fitting.intervals import coarse_grid
 from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level, pool
@@ -38,7 +39,7 @@ def compare_to_dense(fits: Sequence[CurveFit]) -> tuple[Ratio, ...]:
 
 def is_dense_twin(dense: CurveFit, fit: CurveFit) -> bool:
     """Tell whether two groups differ in sparsity only, the first being dense."""
-    key = next((name for name in fit.group if name.strip().lower() == "sparsity"), None)
+    key = next((name for name in fit.group if normalise(name) == "sparsity"), None)
     if key is None or key not in dense.group or number(fit.group[key]) in (0.0, None):
         return False
     same = all(dense.group.get(name) == value for name, value in fit.group.items() if name != key)

@@ -84,7 +84,10 @@ def read_bytes(name: str) -> bytes:
         return sys.stdin.buffer.read()
     path = Path(name)
     if path.is_dir():
-        raise InputError(f"{name}: is a directory; give the table inside it")
+        raise InputError(
+            f"{name}: is a directory; give a table inside it, or make one of a folder of Shallue et al. or "
+            f"of the release: sparsefit collect {name} -o steps.csv"
+        )
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.errors import InputError
-from sparsefit.fitting.columns import Columns
+from sparsefit.fitting.columns import Columns, normalise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +96,10 @@ def measure_steps(
     if eval_interval is None and (name := columns.optional.get("eval_interval")):
         frame["eval_interval"] = positive(table, name, empty=True)
     for name in columns.by:
+        if normalise(name) == "sparsity":
+            share = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
+            outside = ~((share >= 0) & (share < 1))
+            refuse(table, name, outside, "the share of zeros, from 0 (dense) to below 1, not percent")
         frame[f"by {name}"] = identity(table[name])
     by = [f"by {name}" for name in columns.by]
     study = [*by, "batch_size"]

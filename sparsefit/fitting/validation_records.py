@@ -109,8 +109,6 @@ class ValidationResult:
         The fit of the same table.
     confidence : float
         Of all intervals.
-    warnings : tuple of str
-        Beyond those of ``fit``.
     decompositions : tuple of str
         Workloads of the decompositions that were given.
     """
@@ -119,7 +117,6 @@ class ValidationResult:
     critical_batch_sizes: tuple[CriticalBatchSize, ...]
     fit: FitResult
     confidence: float = 0.95
-    warnings: tuple[str, ...] = ()
     decompositions: tuple[str, ...] = ()
 
     @property
@@ -142,7 +139,7 @@ class ValidationResult:
             "input": dict(self.fit.input),
             "decompositions": list(self.decompositions),
             "confidence": self.confidence,
-            "warnings": [*self.fit.warnings, *self.warnings],
+            "warnings": list(self.fit.warnings),
             "counts": self.counts(),
             "claims": [claim.to_dict() for claim in self.claims],
             "critical_batch_sizes": [size.to_dict() for size in self.critical_batch_sizes],

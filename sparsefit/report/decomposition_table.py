@@ -220,9 +220,10 @@ def remarks(decomposition: Decomposition) -> list[str]:
             verdict = "holds" if rate <= bound.value else "FAILS"
             said.append(f"{name}: the condition η ≤ μ/(L·M_G) {verdict}: η = {rate:g}, bound {cell(bound)}")
         if network.reached is not None and network.reached[0] < network.reached[1]:
+            reached, seeds = network.reached
+            rest = "for the others" if reached else "so"
             said.append(
-                f"{name}: goal reached on {network.reached[0]} of {network.reached[1]} seeds; elsewhere ε is "
-                "the mean over all steps"
+                f"{name}: goal reached on {reached} of {seeds} seeds; {rest} ε is the mean over all steps"
             )
     if settings := decomposition.settings:
         said.append("choices: " + ", ".join(f"{name} {plain(value)}" for name, value in settings.items()))

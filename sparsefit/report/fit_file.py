@@ -1,19 +1,13 @@
-"""A fit as the text of a JSON or a CSV file; docs/file-formats.md describes both."""
+"""A fit as the text of a CSV file; docs/file-formats.md describes it."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 
 from sparsefit.fitting.results import FitResult
 
 ESTIMATES = ("c1", "c2", "critical_batch_size")
-
-
-def as_json(result: FitResult) -> str:
-    """Return the content of a ``sparsefit.fit/1`` file: unrounded numbers, null for what is open."""
-    return json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(result: FitResult) -> str:

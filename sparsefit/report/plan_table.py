@@ -11,12 +11,18 @@ from sparsefit.report.decomposition_table import cell
 from sparsefit.report.tables import grouped, lead, named, varying
 
 LIMITS = {
-    "budget_samples": "budget of {:g} samples",
-    "max_overhead": "at most {percent:.4g} % more samples than the least",
-    "devices_max_batch": "devices take batches up to {:g}",
+    "batch_size": "At a batch size of {:,.10g}",
+    "budget_samples": "budget of {:,.10g} samples",
+    "max_overhead": "at most {percent:,.4g} % more samples than the least",
+    "devices_max_batch": "devices take batches up to {:,.10g}",
 }
 
-BINDING = {"budget_samples": "budget", "max_overhead": "overhead", "devices_max_batch": "devices"}
+BINDING = {
+    "batch_size": "given",
+    "budget_samples": "budget",
+    "max_overhead": "overhead",
+    "devices_max_batch": "devices",
+}
 
 
 def render(result: PlanResult) -> Group:
@@ -35,9 +41,15 @@ def render(result: PlanResult) -> Group:
     for entry in result.plans:
         shares = (percent(entry.steps_overhead), percent(entry.samples_overhead))
         cells = [text(entry.batch_size), text(entry.steps), text(entry.samples), *shares]
+        if not entry.limited_by and not entry.batch_size.low and not entry.batch_size.high:
+            cells = ["none"] * len(cells)
         table.add_row(*named(entry.group, keys), *cells, BINDING.get(entry.limited_by, "-"))
-    title = f"The largest batch size takes the fewest steps: {limits}; {100 * result.confidence:g} %"
-    parts: list[RenderableType] = [Text(f"{title} intervals"), "", table]
+    title = (
+        limits
+        if "batch_size" in result.limits
+        else f"The largest batch size takes the fewest steps: {limits}"
+    )
+    parts: list[RenderableType] = [Text(f"{title}; {100 * result.confidence:g} % intervals"), "", table]
     notes = [f"{lead(entry.group, keys)}{note}" for entry in result.plans for note in entry.notes]
     if notes:
         parts += ["", *(Text(note) for note in notes)]

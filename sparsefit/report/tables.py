@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sparsefit.fitting.columns import normalise
 from sparsefit.fitting.results import CurveFit, FitResult, Ratio, Regime
 from sparsefit.report.decomposition_table import cell, digits, new_table
 
@@ -65,19 +66,19 @@ def headline(result: FitResult) -> list[str]:
     columns = f"columns: B = {about['batch_column']}, K* = {about['steps_column']}"
     columns += f"; grouped by {', '.join(about['by'])}" if about["by"] else "; one group"
     said.append(columns + (f"; ignored {', '.join(about['ignored'])}" if about["ignored"] else ""))
-    common = dict(result.fits[0].group)
-    for fit in result.fits[1:]:
-        common = {name: value for name, value in common.items() if fit.group.get(name) == value}
-    if common and len(result.fits) > 1:
-        said.append("all groups: " + ", ".join(f"{name} {plain(value)}" for name, value in common.items()))
+    groups = [fit.group for fit in result.fits]
+    common = [name for name in groups[0] if name not in varying(groups)]
+    if common:
+        lead = "all groups" if len(groups) > 1 else "the group"
+        said.append(f"{lead}: " + ", ".join(f"{name} {plain(groups[0][name])}" for name in common))
     return said
 
 
 def varying(groups: list[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names whose values differ between groups; all of them where there is one group."""
+    """Return the names whose values differ between groups; where there is one group, its sparsity."""
     names = tuple(groups[0])
     if len(groups) == 1:
-        return names
+        return tuple(name for name in names if normalise(name) == "sparsity") or names[-1:]
     return tuple(name for name in names if any(group[name] != groups[0][name] for group in groups))
 
 
@@ -125,6 +126,8 @@ def model_table(fits: Iterable[CurveFit], keys: tuple[str, ...]) -> Table:
         table.add_column(name, no_wrap=True)
     for fit in fits:
         far = {model.name: model.delta_aicc for model in fit.models}
+        if far.get("hyperbola") is None:  # what is left would seem to have won
+            far = {}
         distances = ("-" if far.get(name) is None else f"{far[name]:.1f}" for name in names)
         scatter = "-" if fit.rms_log_residual != fit.rms_log_residual else f"{fit.rms_log_residual:.3f}"
         related = "-" if fit.log_correlation is None else f"{fit.log_correlation:.2f}"

@@ -34,7 +34,7 @@ def render(result: ValidationResult) -> Group:
             parts.append(Text(f"number: {claims[0].label}", style="dim"))
         parts.append(Padding(verdicts(claims, keys), 0))
     parts += ["", size_table(result, keys)]
-    warnings = [f"warning: {text}" for text in (*result.fit.warnings, *result.warnings)]
+    warnings = [f"warning: {text}" for text in result.fit.warnings]
     if warnings:
         parts += ["", *(Text(warning) for warning in warnings)]
     return Group(*parts)

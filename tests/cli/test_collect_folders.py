@@ -3,11 +3,13 @@
 import dataclasses
 import io
 import json
+import shutil
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from sparsefit.cli import group
 from sparsefit.cli.collect import command
 from sparsefit.errors import InputError
 from sparsefit.experiment import workload
@@ -109,3 +111,16 @@ def test_folders_hold_the_trials_that_were_asked_for(new_sweep, tmp_path):
     assert "2 studies, 2 trials" in collect(new_sweep, "--layout", "release", "--first", 1, "-o", out).stderr
     out = tmp_path / "finished"
     assert "1 studies, 2 trials" in collect(new_sweep, "--layout", "release", "--finished", "-o", out).stderr
+
+
+def test_a_fit_of_a_folder_names_it(folder):
+    for size in (128, 256):
+        study = folder / "mnist" / "simple_cnn" / "sgd" / str(size)
+        shutil.copytree(study.parent / "64", study)
+        content = json.loads((study / "study.json").read_text())
+        (study / "study.json").write_text(json.dumps({**content, "batch_size": size}))
+    arguments = ["fit", str(folder), "--goal-error", "0.02"]
+    shown = CliRunner().invoke(group, arguments, catch_exceptions=False).stdout
+    assert str(folder) in shown.replace("\n", "")
+    written = CliRunner().invoke(group, [*arguments, "--json", "-"], catch_exceptions=False).stdout
+    assert json.loads(written)["input"]["path"] == str(folder)

@@ -159,6 +159,11 @@ GOOD = "batch_size,steps\n1,100\n2,60\n4,40\n8,30\n"
         ("batch_size,steps,max_steps\n2,-1,500\n4,-1,500\n8,-1,500\n", "every row is censored"),
         ("batch_size,steps\n2,-2\n4,-2\n", "diverged"),
         ("batch_size,steps\n2,-1\n4,50\n", "max_steps"),
+        (
+            "batch_size,steps,sparsity\n2,9,0\n4,5,0\n2,9,90\n4,5,90\n",
+            "'sparsity': got '90', allowed is the share",
+        ),
+        ("batch_size,steps,sparsity\n2,9,0\n4,5,0\n2,9,90%\n4,5,90%\n", "'sparsity': got '90%'"),
     ],
 )
 def test_bad_table_is_refused_with_its_reason(tmp_path, text, said):
@@ -178,6 +183,8 @@ def test_directory_without_studies_is_refused(tmp_path):
         (("--by", "colour"), "--by: got 'colour'"),
         (("--batch-column", "colour"), "--batch-column"),
         (("--plot", "fit.bmp"), ".png, .pdf, .svg"),
+        (("--goal-error", "0.02"), "--goal-error is for folders"),
+        (("--max-steps", "40000"), "--max-steps is for folders"),
         (("--json", "-", "--csv", "-"), "is the output of --json already"),
     ],
 )
@@ -190,6 +197,32 @@ def test_unwritable_output_is_refused_before_the_table_is_read(tmp_path, option)
     assert "does not exist" in refuse("missing.csv", option, tmp_path / "none" / "fit.png")
     (tmp_path / "fit.png").mkdir()
     assert "is a directory" in refuse("missing.csv", option, tmp_path / "fit.png")
+
+
+def test_files_are_written_where_nobody_reads_the_page_to_its_end(tmp_path):
+    command = f"{sys.executable} -m sparsefit fit {CBS} --json {tmp_path / 'fit.json'} | head -n 1"
+    subprocess.run(command, shell=True, capture_output=True, check=True)
+    assert read_json((tmp_path / "fit.json").read_text())["schema"] == "sparsefit.fit/1"
+
+
+def test_one_group_of_many_columns_has_its_sparsity_in_the_tables_and_the_rest_above(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text(
+        "model,dataset,sparsity,batch_size,steps\n"
+        + "".join(f"cnn,mnist,0.9,{b},{400 // b + 40}\n" for b in (1, 2, 4, 8))
+    )
+    shown = run(path).stdout
+    assert "the group: model cnn, dataset mnist" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines() if line.startswith("0.9")) < 150
+
+
+def test_models_are_not_ranked_where_the_curve_has_no_score(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text(GOOD)
+    line = next(
+        line for line in run(path).stdout.splitlines() if line.startswith("all rows") and " - " in line
+    )
+    assert line.split()[2:9] == ["-"] * 7
 
 
 def test_group_that_cannot_be_fitted_is_named_and_the_others_are_fitted(tmp_path):

@@ -37,7 +37,7 @@ def fit(content, tmp_path):
 
 def test_page_names_groups_and_binding_limits(fit):
     shown = run(fit, "--budget-samples", 150_000, "--devices-max-batch", 64).stdout
-    assert "budget of 150000 samples; devices take batches up to 64" in shown.replace("\n", " ")
+    assert "budget of 150,000 samples; devices take batches up to 64" in " ".join(shown.split())
     rows = {line.split()[0]: line.split()[-1] for line in shown.splitlines() if line[:1] == "0"}
     assert rows == {"0": "devices", "0.5": "devices", "0.9": "-"}
     assert "no batch size fits the budget" in shown
@@ -60,6 +60,23 @@ def test_json_follows_its_schema(fit):
     for entry in content["plans"]:
         for name in ("batch_size", "steps", "samples", "steps_overhead", "samples_overhead"):
             assert entry[name]["low"] < entry[name]["value"] < entry[name]["high"]
+
+
+def test_steps_at_a_batch_size_are_those_of_the_curve(fit):
+    dense = json.loads(run(fit, "--batch-size", 512, "--json", "-").stdout)["plans"][0]
+    assert dense["batch_size"] == {"value": 512.0, "low": 512.0, "high": 512.0}
+    assert dense["steps"]["low"] < 90_000 / 512 + 240 < dense["steps"]["high"]  # the simulated truth
+    assert "at a batch size of 512" in run(fit, "--batch-size", 512).stdout.lower()
+
+
+def test_a_batch_size_leaves_nothing_to_limit(fit):
+    assert "one or the other" in refuse(fit, "--batch-size", 512, "--max-overhead", 0.2)
+
+
+def test_a_budget_that_nothing_fits_says_none(fit):
+    shown = run(fit, "--budget-samples", 1000).stdout
+    assert "none" in shown
+    assert "not determined" not in shown
 
 
 def test_limit_must_be_given(fit):

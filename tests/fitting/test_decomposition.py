@@ -176,7 +176,7 @@ def fit_file(path, groups):
 
 
 def test_fitted_parts_are_found_by_sparsity_and_workload(tmp_path):
-    groups = [{"workload": "W1", "sparsity": 0.9}, {"workload": "w1"}, {"workload": "w2"}]
+    groups = [{"Workload": "W1", "Sparsity": 0.9}, {"workload": "w1"}, {"workload": "w2"}]
     found = load_fitted(fit_file(tmp_path / "fit.json", groups), "w1").by_sparsity
     assert set(found) == {0.0, 0.9}
     assert found[0.9]["c2"].value is None

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from sparsefit.errors import InputError
 from sparsefit.fitting.curves import softplus
-from sparsefit.fitting.fit import fit_curve, fit_groups
+from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.intervals import scan
 from sparsefit.fitting.likelihood import CensoredLevel, Rows, pool
+from sparsefit.fitting.ratios import compare_to_dense
 
 B = 2.0 ** np.arange(1, 15)
 
@@ -210,10 +211,10 @@ def test_lack_of_fit_equals_the_anova_of_statsmodels():
 
 
 def test_a_shift_of_the_whole_curve_shares_c1_over_c2_and_another_does_not():
-    dense = ({"model": "m", "sparsity": 0.0}, B, steps(seed=1), None, None)
-    moved = ({"model": "m", "sparsity": 0.9}, B, 3 * steps(seed=2), None, None)
-    bent = ({"model": "m", "sparsity": 0.5}, B, steps(c1=60_000, seed=3), None, None)
-    _, ratios = fit_groups([dense, moved, bent])
+    dense = fit_curve(B, steps(seed=1), group={"model": "m", "sparsity": 0.0})
+    moved = fit_curve(B, 3 * steps(seed=2), group={"model": "m", "sparsity": 0.9})
+    bent = fit_curve(B, steps(c1=60_000, seed=3), group={"model": "m", "sparsity": 0.5})
+    ratios = compare_to_dense([dense, moved, bent])
     assert [ratio.shared.verdict for ratio in ratios] == ["consistent", "rejected"]
     assert ratios[0].c1.low < 3 < ratios[0].c1.high
     assert ratios[0].c2.low < 3 < ratios[0].c2.high
@@ -221,9 +222,9 @@ def test_a_shift_of_the_whole_curve_shares_c1_over_c2_and_another_does_not():
 
 
 def test_groups_that_differ_in_more_than_sparsity_are_not_compared():
-    first = ({"model": "a", "sparsity": 0.0}, B, steps(), None, None)
-    second = ({"model": "b", "sparsity": 0.9}, B, steps(), None, None)
-    assert fit_groups([first, second])[1] == ()
+    first = fit_curve(B, steps(), group={"model": "a", "sparsity": 0.0})
+    second = fit_curve(B, steps(), group={"model": "b", "sparsity": 0.9})
+    assert compare_to_dense([first, second]) == ()
 
 
 @pytest.mark.parametrize(
