@@ -33,6 +33,18 @@ def judged(claim: str, paper: str, name: str, **where: object) -> Row:
     return claim, paper, ours or "no finished studies", together(each["verdict"] for each in found)
 
 
+def brief(claim: str, paper: str, name: str) -> Row:
+    """Return the row of a claim that `sparsefit validate` judges, with reasons where one fails."""
+    found = list(claims(name))
+    ours = by_answer(
+        found,
+        lambda each: (
+            f"fails ({each['reason'].rstrip('.')})" if each["verdict"] == "fails" else each["verdict"]
+        ),
+    )
+    return claim, paper, ours or "no finished studies", together(each["verdict"] for each in found)
+
+
 def by_answer(found: Iterable[Record], answer: Callable[[Record], str]) -> str:
     """Return each answer behind the groups that share it."""
     groups: dict[str, list[str]] = {}
@@ -175,7 +187,9 @@ def inside() -> Row:
         edge = int(rates.isin([trials["learning_rate"].min(), trials["learning_rate"].max()]).sum())
         said = f"{name.upper()}: {rates.min():.3g} to {rates.max():.3g} of {space['min_value']:g} to "
         said += f"{space['max_value']:g}"
-        said += f"; {edge} of {len(rates)} have the largest or smallest rate that was tried" if edge else ""
+        if edge:
+            said += f"; {edge} of {len(rates)} have the largest or smallest rate that was tried, "
+            said += "which `sparsefit validate` counts as the edge"
         parts.append(said)
         verdicts.append(
             "different" if ((place < 0.05) | (place > 0.95)).any() else "cannot tell" if edge else "same"
@@ -239,6 +253,8 @@ def all_claims() -> list[Row]:
         figure_12(),
         falling(),
         critical_w2(),
+        brief("larger batches predicted from smaller ones", "by Eq. 6", "scaling_prediction"),
+        brief("three regimes of data parallelism", "seen in Fig. 1", "regimes"),
         judged(
             "critical batch size of sparse networks", "no smaller (Section 2.2)", "critical_batch_size_sparse"
         ),

@@ -262,6 +262,27 @@ def parts() -> str:
     return markdown(header, rows) if rows else "Not measured yet."
 
 
+def predicted() -> str:
+    """Print c1 and c2 from the measured parts beside those of the fits."""
+    rows = []
+    names = {"c1_own_epsilon": "c1", "c2": "c2", "critical_batch_size": "critical_batch_size"}
+    for name in WORKLOADS:
+        parts, fitted = (load_json(f"{name}/{file}.json") for file in ("decomposition", "fit"))
+        if parts is None or fitted is None:
+            continue
+        curves = {curve["group"]["sparsity"]: curve for curve in fitted["fits"]}
+        for entry in (parts["dense"], *parts["sparse"]):
+            curve = curves.get(entry["sparsity"], {})
+            if curve.get("c1", {}).get("value") is None:
+                continue
+            row = [name.upper(), f"{entry['sparsity']:g}"]
+            for part, own in names.items():
+                row += [measured(entry[part]), measured(curve[own])]
+            rows.append(row)
+    header = ["workload", "sparsity", "c1 predicted", "fitted", "c2 predicted", "fitted"]
+    return markdown([*header, "c1/c2 predicted", "fitted"], rows) if rows else "Not measured yet."
+
+
 def made() -> dict[str, str]:
     """Return the text of every region."""
     return {
@@ -274,6 +295,7 @@ def made() -> dict[str, str]:
         "seeds": seeds(),
         "luck": luck(),
         "parts": parts(),
+        "predicted": predicted(),
         "trial_count": trial_count(),
         "interval": interval(),
         "cost": cost(),
