@@ -44,7 +44,7 @@ def random_images(shape: tuple[int, int, int], n: int) -> DataSet:
     """Images of noise: what they show changes no speed."""
     images = torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(n) % 10
-    return DataSet("noise", images, labels, images[:1], labels[:1], 10, (0.0,), (1.0,), "")
+    return DataSet("noise", images, labels, 10, (0.0,), (1.0,), "")
 
 
 def snip(name: str, sparsity: float, dataset: DataSet) -> tuple[nn.Module, dict[str, Tensor]]:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from sparsefit.errors import InputError, MissingDependencyError
-from sparsefit.experiment.data_files import SOURCES, read_source
+from sparsefit.experiment.data_files import SOURCES, Examples, read_source
 
 DIGITS_TRAINING = 1500
-"""The first 1,500 of scikit-learn's 1,797 digits train, the rest test; the set itself has no such split."""
+"""The first 1,500 of scikit-learn's 1,797 digits are the training set; the set itself has no such split."""
 
 DATASETS = (*SOURCES, "digits")
 """Names that `load` knows."""
@@ -23,14 +23,14 @@ DATASETS = (*SOURCES, "digits")
 
 @dataclass(frozen=True)
 class DataSet:
-    """Standardised images with their labels.
+    """Standardised training images with their labels; the validation set is a part of them, see `split`.
 
     Attributes
     ----------
     name : str
-    train_images, test_images : Tensor
+    train_images : Tensor
         float32, ``(N, C, H, W)``: pixels over their largest value, minus `mean`, over `std`.
-    train_labels, test_labels : Tensor
+    train_labels : Tensor
         int64, ``(N,)``, from 0 to ``n_classes - 1``.
     n_classes : int
     mean, std : tuple of float
@@ -43,8 +43,6 @@ class DataSet:
     name: str
     train_images: torch.Tensor
     train_labels: torch.Tensor
-    test_images: torch.Tensor
-    test_labels: torch.Tensor
     n_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -79,7 +77,7 @@ def load(name: str, data_dir: str | Path | None = None) -> DataSet:
     if name not in SOURCES:
         raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
     raw = read_source(SOURCES[name], data_dir)
-    return standardise(name, raw.train, raw.test, largest=255, checksum=raw.checksum)
+    return standardise(name, raw.train, largest=255, checksum=raw.checksum)
 
 
 def load_digits() -> DataSet:
@@ -93,32 +91,22 @@ def load_digits() -> DataSet:
     labels = bunch.target.astype(np.uint8)
     n = DIGITS_TRAINING
     checksum = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-    return standardise(
-        "digits", (images[:n], labels[:n]), (images[n:], labels[n:]), largest=16, checksum=checksum
-    )
+    return standardise("digits", (images[:n], labels[:n]), largest=16, checksum=checksum)
 
 
-Examples = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-
-
-def standardise(name: str, train: Examples, test: Examples, *, largest: int, checksum: str) -> DataSet:
-    """Scale uint8 images by `largest`, then to mean 0 and standard deviation 1 over the training images."""
-    mean, std = pixel_moments(train[0], largest)
-
-    def scale(images: NDArray[np.uint8]) -> torch.Tensor:
-        scaled = images.astype(np.float32)
-        scaled /= np.float32(largest)
-        scaled -= mean.astype(np.float32)[:, None, None]
-        scaled /= std.astype(np.float32)[:, None, None]
-        return torch.from_numpy(scaled)
-
+def standardise(name: str, train: Examples, *, largest: int, checksum: str) -> DataSet:
+    """Scale uint8 images by `largest`, then to mean 0 and standard deviation 1 over all of them."""
+    images, labels = train
+    mean, std = pixel_moments(images, largest)
+    scaled = images.astype(np.float32)
+    scaled /= np.float32(largest)
+    scaled -= mean.astype(np.float32)[:, None, None]
+    scaled /= std.astype(np.float32)[:, None, None]
     return DataSet(
         name=name,
-        train_images=scale(train[0]),
-        train_labels=torch.from_numpy(train[1].astype(np.int64)),
-        test_images=scale(test[0]),
-        test_labels=torch.from_numpy(test[1].astype(np.int64)),
-        n_classes=int(train[1].max()) + 1,
+        train_images=torch.from_numpy(scaled),
+        train_labels=torch.from_numpy(labels.astype(np.int64)),
+        n_classes=int(labels.max()) + 1,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         checksum=checksum,

@@ -23,12 +23,15 @@ DEBIAN = Path("/usr/share/datasets")
 """Where Debian's dataset-fashion-mnist puts its folder."""
 
 
+Examples = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Images ``(N, C, H, W)`` and labels ``(N,)``."""
+
+
 @dataclass(frozen=True)
 class RawData:
-    """Verified uint8 images ``(N, C, H, W)`` and labels ``(N,)`` of both parts, and a checksum of all."""
+    """The training set, and a checksum of all files; those of the test set are verified and not read."""
 
-    train: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-    test: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    train: Examples
     checksum: str
 
 
@@ -43,31 +46,23 @@ def read_source(source: Source, data_dir: str | Path | None = None) -> RawData:
     contents = read_verified(find_folder(source, data_dir), source)
     decode = decode_cifar if source.archive else decode_idx
     digest = hashlib.sha256("".join(file.sha256 for file in source.files).encode()).hexdigest()
-    train, test = decode(contents)
-    return RawData(train, test, digest)
+    return RawData(decode(contents), digest)
 
 
-Examples = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+def decode_idx(contents: dict[str, bytes]) -> Examples:
+    """Decode the training set of MNIST or Fashion-MNIST."""
+    images, labels = (
+        idx_array(contents[name], name, dimensions)
+        for name, dimensions in (("train-images-idx3-ubyte", 3), ("train-labels-idx1-ubyte", 1))
+    )
+    return images[:, None], labels
 
 
-def decode_idx(contents: dict[str, bytes]) -> tuple[Examples, Examples]:
-    """Decode the four files of MNIST or Fashion-MNIST."""
-
-    def part(prefix: str) -> Examples:
-        images = idx_array(contents[f"{prefix}-images-idx3-ubyte"], f"{prefix}-images-idx3-ubyte", 3)
-        labels = idx_array(contents[f"{prefix}-labels-idx1-ubyte"], f"{prefix}-labels-idx1-ubyte", 1)
-        if len(images) != len(labels):
-            raise InputError(f"{prefix}: {len(images)} images but {len(labels)} labels")
-        return images[:, None], labels
-
-    return part("train"), part("t10k")
-
-
-def decode_cifar(contents: dict[str, bytes]) -> tuple[Examples, Examples]:
-    """Decode the binary batches of CIFAR-10; the last file is the test set."""
-    *train, test = (cifar_records(content, name) for name, content in contents.items())
-    images, labels = zip(*train, strict=True)
-    return (np.concatenate(images), np.concatenate(labels)), test
+def decode_cifar(contents: dict[str, bytes]) -> Examples:
+    """Decode the training batches of CIFAR-10; the last file is the test set."""
+    *train, _ = contents.items()
+    images, labels = zip(*(cifar_records(content, name) for name, content in train), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def roots(data_dir: str | Path | None) -> list[Path]:

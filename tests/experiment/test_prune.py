@@ -42,7 +42,7 @@ def small():
 def random_images(shape, n=200):
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(n, *shape, generator=generator), torch.arange(n) % 10
-    return data.DataSet("random", images, labels, images[:1], labels[:1], 10, (0.0,), (1.0,), "")
+    return data.DataSet("random", images, labels, 10, (0.0,), (1.0,), "")
 
 
 @pytest.mark.parametrize(("name", "shape"), KAPPAS)
