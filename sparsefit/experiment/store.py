@@ -52,14 +52,6 @@ CREATE TABLE trials (
     curve BLOB,
     PRIMARY KEY (sparsity, batch_size, trial)
 );
-CREATE TABLE failures (
-    sparsity REAL NOT NULL,
-    batch_size INTEGER NOT NULL,
-    trial INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    failed TEXT NOT NULL,
-    session INTEGER NOT NULL REFERENCES sessions (id)
-);
 """
 
 
@@ -271,15 +263,6 @@ class Store:
                     self._session,
                     curve,
                 ),
-            )
-
-    def add_failure(self, spec: TrialSpec, reason: str) -> None:
-        """Note that a worker died on a trial; the trial itself stays to be run."""
-        with explained(self.path), self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(
-                "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
-                (spec.study.sparsity, spec.study.batch_size, spec.trial, reason, now(), self._session),
             )
 
     def ends(self) -> dict[Study, dict[int, End]]:

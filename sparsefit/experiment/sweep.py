@@ -108,7 +108,6 @@ def run(
                 continue
             if not result.crashed:
                 raise TrialError(f"{spec}: {result.reason}")
-            store.add_failure(spec, result.reason)
             crashes[spec] += 1
             last = crashes[spec] == ATTEMPTS
             if last:

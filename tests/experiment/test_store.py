@@ -34,6 +34,18 @@ def test_a_longer_run_of_a_trial_replaces_the_shorter_and_keeps_the_account(new_
     assert (row.run.end, row.runs, row.total_seconds) == (End("reached", 800), 2, 3.0)
 
 
+def test_a_file_with_the_table_of_failures_that_sweeps_once_had_goes_on(new_store, tmp_path):
+    new_store().close()
+    with sqlite3.connect(tmp_path / "sweep.db") as connection:
+        connection.execute("CREATE TABLE failures (sparsity, batch_size, trial, reason, failed, session)")
+        connection.execute("INSERT INTO failures VALUES (0.9, 16, 3, 'SIGKILL', '2025-01-01', 1)")
+    connection.close()
+    with open_store(tmp_path / "sweep.db") as again:
+        again.begin_session({})
+        again.add(SPEC, run_of())
+        assert again.ends()[SPEC.study] == {3: End("reached", 64)}
+
+
 def test_the_definition_comes_back_with_the_order_of_the_search_space(new_store, tmp_path, define):
     definition = define(trials=3)
     new_store(definition=definition)
