@@ -1,4 +1,4 @@
-"""What tests run on: instruction sets, number types, devices. Only fixtures that need torch import it."""
+"""What tests run on: instruction sets, number types, threads. Only fixtures that need torch import it."""
 
 import sys
 import zlib
@@ -29,16 +29,6 @@ def dtype(request):
     import torch
 
     return getattr(torch, request.param)
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    """A device that is there."""
-    import torch
-
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return request.param
 
 
 @pytest.fixture

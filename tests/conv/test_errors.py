@@ -227,13 +227,6 @@ def test_wrong_masks_of_a_model_are_refused(masks, message):
         sparsify(MODEL, masks)
 
 
-def test_a_weight_that_two_layers_share_is_refused():
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    model[1].weight = model[0].weight
-    with pytest.raises(InputError, match="layer '0' shares its weight with '1'"):
-        sparsify(model, {"0": torch.ones(3, 3, dtype=torch.bool)})
-
-
 def test_numpy_masks_are_named_with_their_remedy():
     with pytest.raises(InputError, match=r"torch\.as_tensor"):
         SparseLinear.from_dense(nn.Linear(2, 2), np.ones((2, 2), dtype=bool))

@@ -144,6 +144,7 @@ def test_state_reloads_into_a_layer_with_any_other_mask(other_density, assign):
     torch.save(layer.state_dict(), buffer)
     buffer.seek(0)
     other.load_state_dict(torch.load(buffer, weights_only=True), assign=assign)
+    assert torch.equal(other.mask, layer.mask)
     assert torch.equal(other(X), layer(X))
     other(X).sum().backward()
     assert other.values.grad.shape == layer.values.shape

@@ -1,4 +1,7 @@
-"""The defects of prior art (kernels.md, section 2), each as a test that names it."""
+"""Defects of sparse layers, each as a test that names it.
+
+Some were found here, others in SparseProp (github.com/IST-DASLab/sparseprop).
+"""
 
 import copy
 
@@ -139,15 +142,6 @@ def test_kept_weight_that_is_zero_stays_kept_and_learns():
     assert layer.values.numel() == mask.numel()
     layer(torch.randn(3, 2, 5, 5)).square().sum().backward()
     assert (layer.values.grad != 0).all()
-
-
-def test_mask_travels_in_the_state_dict():
-    _, mask, layer = layer_of(Case())
-    other = SparseConv2d.from_dense(Case(seed=9).conv(), Case(seed=9, density=0.7).mask(), backend="sparse")
-    other.load_state_dict(layer.state_dict())
-    x = torch.randn(3, 4, 9, 7)
-    assert torch.equal(other.mask, mask)
-    assert torch.equal(other(x), layer(x))
 
 
 def test_to_moves_everything():
