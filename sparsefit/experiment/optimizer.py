@@ -15,11 +15,26 @@ from torch.optim.sgd import sgd
 
 from sparsefit.errors import InputError
 
-RULES = ("sgd", "momentum", "nesterov")
-SCHEDULES = ("constant", "linear")
+RULES: dict[str, tuple[str, ...]] = {
+    "sgd": ("learning_rate",),
+    "momentum": ("learning_rate", "momentum"),
+    "nesterov": ("learning_rate", "momentum"),
+}
+"""Update rules, with their metaparameters."""
+
+SCHEDULES: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "linear": ("decay_steps", "end_learning_rate_factor"),
+}
+"""Schedules of the learning rate, with the metaparameters that they add."""
 
 ALIGNMENT = 16
 """Floats between two allowed starts of a parameter in the flat vector: 64 bytes, a cache line."""
+
+
+def needed(rule: str, schedule: str) -> tuple[str, ...]:
+    """Return the metaparameters of a rule and a schedule, in the release's order of axes."""
+    return RULES[rule] + SCHEDULES[schedule]
 
 
 class Optimizer:
@@ -35,8 +50,7 @@ class Optimizer:
     schedule : str
         ``constant``, or ``linear``: TensorFlow's ``polynomial_decay`` of power 1, see `learning_rate`.
     metaparameters : mapping
-        ``learning_rate``; ``momentum`` unless the rule is ``sgd``; ``decay_steps`` and
-        ``end_learning_rate_factor`` for the linear schedule.
+        Those that are `needed`; others do no harm.
     masks : mapping of parameter to bool tensor, optional
         Entries where the mask is False are set to 0 and stay there: the dense way to train a pruned model.
 
@@ -59,10 +73,7 @@ class Optimizer:
                 f"unknown optimizer {rule!r} with schedule {schedule!r}; "
                 f"allowed: {', '.join(RULES)} with {' or '.join(SCHEDULES)}"
             )
-        needed = ["learning_rate"]
-        needed += ["momentum"] if rule != "sgd" else []
-        needed += ["decay_steps", "end_learning_rate_factor"] if schedule == "linear" else []
-        missing = [name for name in needed if name not in metaparameters]
+        missing = [name for name in needed(rule, schedule) if name not in metaparameters]
         if missing:
             raise InputError(f"optimizer {rule!r} with schedule {schedule!r} needs {', '.join(missing)}")
         self.schedule = schedule

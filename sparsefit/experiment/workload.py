@@ -15,19 +15,10 @@ from sparsefit.errors import InputError
 from sparsefit.experiment.data import DATASETS
 from sparsefit.experiment.metaparameters import Range
 from sparsefit.experiment.model import MODELS
+from sparsefit.experiment.optimizer import RULES, SCHEDULES, needed
 from sparsefit.experiment.prune import METHODS, SCOPES, check_sparsity
 
 BUILT_IN = resources.files("sparsefit.experiment") / "workloads"
-
-NEEDED = {
-    ("sgd", "constant"): ("learning_rate",),
-    ("momentum", "constant"): ("learning_rate", "momentum"),
-    ("nesterov", "constant"): ("learning_rate", "momentum"),
-    ("sgd", "linear"): ("learning_rate", "decay_steps", "end_learning_rate_factor"),
-    ("momentum", "linear"): ("learning_rate", "momentum", "decay_steps", "end_learning_rate_factor"),
-    ("nesterov", "linear"): ("learning_rate", "momentum", "decay_steps", "end_learning_rate_factor"),
-}
-"""Metaparameters of an optimizer and a schedule, in the release's order of axes."""
 
 ENDS = {
     "learning_rate": (sys.float_info.min, inf, "numbers above 0"),
@@ -39,8 +30,8 @@ ENDS = {
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": DATASETS,
-    "optimizer": ("sgd", "momentum", "nesterov"),
-    "schedule": ("constant", "linear"),
+    "optimizer": tuple(RULES),
+    "schedule": tuple(SCHEDULES),
     "comparison": ("<=", "<"),
     "pruning": tuple(METHODS),
     "pruning_scope": SCOPES,
@@ -125,13 +116,12 @@ class Workload:
             )
         for sparsity in self.sparsities:
             check_sparsity(sparsity)
-        needed = NEEDED[self.optimizer, self.schedule]
-        if set(self.search_space) != set(needed):
+        expected = needed(self.optimizer, self.schedule)
+        if set(self.search_space) != set(expected):
             raise InputError(
                 f"search_space: got {', '.join(self.search_space) or 'nothing'}, "
-                f"but {self.optimizer} with a {self.schedule} schedule has {', '.join(needed)}"
+                f"but {self.optimizer} with a {self.schedule} schedule has {', '.join(expected)}"
             )
-
         for name, range_ in self.search_space.items():
             least, most, words = ENDS[name]
             if not (least <= range_.ends[0] and range_.ends[1] <= most):
