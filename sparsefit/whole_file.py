@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_whole(target: Path, content: bytes) -> None:
-    """Write beside the file and put it in its place, so that no interruption leaves half of it.
+    """Write beside the file and put it in its place, so that no interruption or power cut leaves half of it.
 
     Raises
     ------
@@ -19,7 +19,10 @@ def write_whole(target: Path, content: bytes) -> None:
         return
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from sparsefit.experiment.data_files import (
     verify,
 )
 from sparsefit.experiment.data_sources import File, Source
+from sparsefit.whole_file import write_whole
 
 Report = Callable[[str], None]
 TIMEOUT = 60.0
@@ -155,21 +154,11 @@ def make_folder(folder: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file so that it is either absent or whole, whatever happens."""
+    """Write a file whole, in a folder that is made if need be, or say why it cannot be."""
     make_folder(path.parent)
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as stream:
-            temporary = stream.name
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise InputError(
             f"{path} cannot be written: {error}; choose another folder with --data-dir"
         ) from error

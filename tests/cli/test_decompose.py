@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -169,11 +170,10 @@ def test_a_disk_that_fills_up_leaves_the_earlier_seeds(measured, tmp_path, monke
     path = tmp_path / "d.json"
     path.write_bytes(measured[1].read_bytes())
 
-    def full(self, content):
-        self.open("wb").close()
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left"):
         decomposition_file.save(path, decomposition_file.load(path))
     assert path.read_bytes() == measured[1].read_bytes()
