@@ -150,7 +150,7 @@ class Repetition:
     def masks(self, network: nn.Module, sparsity: float) -> prune.Masks:
         """Return the masks of one sparsity; saliencies are computed once."""
         if not sparsity:
-            return {name: torch.ones_like(p, dtype=torch.bool) for name, p in network.named_parameters()}
+            return prune.keep_all(network)
         if not self._saliency:
             self._saliency = prune.saliencies(
                 network,

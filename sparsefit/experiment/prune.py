@@ -136,7 +136,7 @@ def top(model: nn.Module, saliency: Mapping[str, Tensor], sparsity: float) -> Ma
     """
     n = sum(values.numel() for values in saliency.values())
     kept = kappa(n, sparsity)
-    masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    masks = keep_all(model)
     flat = torch.cat([values.flatten() for values in saliency.values()])
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[torch.sort(flat, descending=True, stable=True).indices[:kept]] = True
@@ -159,8 +159,13 @@ def masks(
     model, call `saliencies` once and `top` for each.
     """
     if sparsity == 0:
-        return {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+        return keep_all(model)
     return top(model, saliencies(model, dataset, indices, **options), sparsity)
+
+
+def keep_all(model: nn.Module) -> Masks:
+    """Return masks that keep every parameter."""
+    return {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
 
 
 def kappa(n: int, sparsity: float) -> int:

@@ -131,7 +131,7 @@ class TrialRunner:
 
     def _check_training(self, initial: nn.Module) -> None:
         """Refuse a user's model that cannot be made sparse, or trained on the smallest part of a batch."""
-        masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
+        masks = prune.keep_all(initial)
         for name in prune.prunable(initial, biases=False) if any(self.definition.sparsities) else ():
             masks[name][(0,) * masks[name].dim()] = False  # one that keeps everything needs no sparse layer
         made, _ = self._with_masks(copy.deepcopy(initial), masks)
@@ -181,7 +181,7 @@ class TrialRunner:
             allowed = ", ".join(f"{each:g}" for each in self.definition.sparsities)
             raise InputError(f"sparsity: got {sparsity:g}, allowed those of the sweep: {allowed}")
         if sparsity == 0:
-            return {name: torch.ones_like(p, dtype=torch.bool) for name, p in initial.named_parameters()}
+            return prune.keep_all(initial)
         if (trial, sparsity) not in self._masks:
             self._masks[trial, sparsity] = self._shared(initial, trial, sparsity) or self._make(
                 initial, trial, sparsity
