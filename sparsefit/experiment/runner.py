@@ -146,15 +146,15 @@ class TrialRunner:
                 f"smallest part of a batch (large ones are cut into {most}): {type(error).__name__}: {error}"
             ) from error
 
-    def network(self, trial: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
+    def network(self, seed: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.
 
         With sparse layers these are masks that keep a part of a bias.
         """
         initial = model.build(
-            self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=trial
+            self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=seed
         )
-        return self._with_masks(initial, self.masks(initial, trial, sparsity))
+        return self._with_masks(initial, self.masks(initial, seed, sparsity))
 
     def _with_masks(
         self, initial: nn.Module, masks: prune.Masks
@@ -175,20 +175,20 @@ class TrialRunner:
         }
         return make_blocked(sparse) or TorchNetwork(sparse), rest
 
-    def masks(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
-        """Return the masks of a trial; those of all sparsities are made at once, from one saliency."""
+    def masks(self, initial: nn.Module, seed: int, sparsity: float) -> prune.Masks:
+        """Return the masks of a seed; those of all sparsities are made at once, from one saliency."""
         if sparsity not in (0, *self.definition.sparsities):
             allowed = ", ".join(f"{each:g}" for each in self.definition.sparsities)
             raise InputError(f"sparsity: got {sparsity:g}, allowed those of the sweep: {allowed}")
         if sparsity == 0:
             return prune.keep_all(initial)
-        if (trial, sparsity) not in self._masks:
-            self._masks[trial, sparsity] = self._shared(initial, trial, sparsity) or self._make(
-                initial, trial, sparsity
+        if (seed, sparsity) not in self._masks:
+            self._masks[seed, sparsity] = self._shared(initial, seed, sparsity) or self._make(
+                initial, seed, sparsity
             )
-        return self._masks[trial, sparsity]
+        return self._masks[seed, sparsity]
 
-    def _make(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks:
+    def _make(self, initial: nn.Module, seed: int, sparsity: float) -> prune.Masks:
         workload = self.definition.workload
         saliency = prune.saliencies(
             initial,
@@ -197,22 +197,23 @@ class TrialRunner:
             method=workload.pruning,
             scope=workload.pruning_scope,
             biases=workload.prune_biases,
-            seed=trial,
+            seed=seed,
         )
         for each in filter(None, self.definition.sparsities):
-            found = self._masks[trial, each] = prune.top(initial, saliency, each)
+            found = self._masks[seed, each] = prune.top(initial, saliency, each)
             if self.masks_dir is not None:
                 # To share is to save time: a trial does not fail because a disk is full.
                 with contextlib.suppress(OSError):
                     self.masks_dir.mkdir(exist_ok=True)
-                    prune.save(self._mask_file(trial, each), found, **self._made_by(initial, trial, each))
-        return self._masks[trial, sparsity]
+                    prune.save(self._mask_file(seed, each), found, **self._made_by(initial, seed, each))
+        return self._masks[seed, sparsity]
 
-    def _mask_file(self, trial: int, sparsity: float) -> Path:
+    def _mask_file(self, seed: int, sparsity: float) -> Path:
         assert self.masks_dir is not None
-        return self.masks_dir / f"trial-{trial}-sparsity-{sparsity:g}.npz"
+        # The seed of a trial is its number; under another name the masks beside older sweeps would be lost.
+        return self.masks_dir / f"trial-{seed}-sparsity-{sparsity:g}.npz"
 
-    def _made_by(self, initial: nn.Module, trial: int, sparsity: float) -> dict[str, Any]:
+    def _made_by(self, initial: nn.Module, seed: int, sparsity: float) -> dict[str, Any]:
         """Return all that a mask depends on."""
         workload = self.definition.workload
         return {
@@ -221,19 +222,19 @@ class TrialRunner:
             "model": workload.model,
             "initial": model.digest(initial),
             "pruning": [workload.pruning, workload.pruning_scope, workload.prune_biases],
-            "seed": trial,
+            "seed": seed,
             "sparsity": sparsity,
         }
 
-    def _shared(self, initial: nn.Module, trial: int, sparsity: float) -> prune.Masks | None:
+    def _shared(self, initial: nn.Module, seed: int, sparsity: float) -> prune.Masks | None:
         """Return the masks that another worker or session left, None if there are none that can be used."""
-        if self.masks_dir is None or not self._mask_file(trial, sparsity).exists():
+        if self.masks_dir is None or not self._mask_file(seed, sparsity).exists():
             return None
         try:
-            found, made_by = prune.load(self._mask_file(trial, sparsity))
+            found, made_by = prune.load(self._mask_file(seed, sparsity))
         except InputError:
             return None
-        return found if made_by == self._made_by(initial, trial, sparsity) else None
+        return found if made_by == self._made_by(initial, seed, sparsity) else None
 
 
 def mask_folder(store: str | Path) -> Path:
