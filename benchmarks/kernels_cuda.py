@@ -20,7 +20,7 @@ from timing import provenance, write_json
 from torch import Tensor
 
 from sparsefit import _core
-from sparsefit.conv import backend, from_blocked, to_blocked
+from sparsefit.conv import from_blocked, kernels, to_blocked
 from sparsefit.conv.blocked import Blocked
 from sparsefit.conv.call import Call
 from sparsefit.conv.geometry import Geometry
@@ -118,13 +118,13 @@ def checked_passes(operands: Operands, sparsity: float, device: str) -> dict[str
     call.size(x.shape)
 
     def forward() -> Tensor:
-        return backend.forward(call, x, values, bias)
+        return kernels.forward(call, x, values, bias)
 
     def backward_input() -> Tensor:
-        return backend.backward_input(call, grad, values)
+        return kernels.backward_input(call, grad, values)
 
     def backward_weight() -> tuple[Tensor, Tensor]:
-        grad_values, grad_bias = backend.backward_weight(call, x, grad, True)
+        grad_values, grad_bias = kernels.backward_weight(call, x, grad, True)
         assert grad_bias is not None
         return grad_values, grad_bias
 

@@ -16,7 +16,7 @@ def repeatable(request):
 @pytest.fixture(params=["portable", "avx2", "avx512"])
 def isa(request):
     """Name of an instruction set that this machine can run."""
-    from sparsefit.conv.backend import load_core
+    from sparsefit.conv.kernels import load_core
 
     if request.param not in load_core().isas():
         pytest.skip(f"this CPU or this build has no {request.param}")

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils import _pytree
 
 from sparsefit.conv import blocked_op, cuda, layout
-from sparsefit.conv.backend import Window, handles
+from sparsefit.conv.kernels import Window, handles
 from sparsefit.conv.mask import check_tensor, shape_text
 from sparsefit.conv.registration import has_no_rules
 from sparsefit.errors import InputError
@@ -254,7 +254,7 @@ def avg_pool2d(
     return Blocked(pooled, x.n)
 
 
-def global_avg_pool(x: Blocked) -> Blocked:
+def global_average_pool(x: Blocked) -> Blocked:
     """Return the mean over all pixels as (N, C, 1, 1)."""
     return Blocked(x.spatial().mean((2, 3), keepdim=True), x.n)
 
@@ -333,7 +333,7 @@ def _adaptive_avg_pool2d(x: Blocked, output_size: int | Sequence[int | None]) ->
         raise InputError(
             f"adaptive_avg_pool2d of a blocked batch goes to 1×1, got {output_size}: use avg_pool2d"
         )
-    return global_avg_pool(x)
+    return global_average_pool(x)
 
 
 def _outside(function: Callable) -> Callable:

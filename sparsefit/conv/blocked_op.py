@@ -1,6 +1,6 @@
 """The operators on blocked data that torch has not: in and out of the blocks, and pooling.
 
-``n`` is the number of samples, ``window`` a ``backend.Window``. Everything here is float32 on a device that
+``n`` is the number of samples, ``window`` a ``kernels.Window``. Everything here is float32 on a device that
 has kernels; ``blocked`` chooses.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsefit.conv import backend as kernels
-from sparsefit.conv.backend import Window, empty
+from sparsefit.conv import kernels
+from sparsefit.conv.kernels import Window, empty
 from sparsefit.conv.layout import zero_past
 from sparsefit.conv.registration import make_operator
 

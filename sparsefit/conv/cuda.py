@@ -1,4 +1,4 @@
-"""The kernels on a GPU: ``backend`` calls these for CUDA tensors, with the operands of the core.
+"""The kernels on a GPU: ``kernels`` calls these for CUDA tensors, with the operands of the core.
 
 Kernels are queued on torch's current stream; nothing waits for the device, and all memory comes from torch's
 caching allocator, so a call can be captured in a CUDA graph. No GPU run has taken place yet: the tests run

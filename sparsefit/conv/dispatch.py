@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from sparsefit.conv import cuda
-from sparsefit.conv.backend import handles, load_core
 from sparsefit.conv.call import Call, Problem, problem
 from sparsefit.conv.geometry import Geometry
+from sparsefit.conv.kernels import handles, load_core
 from sparsefit.errors import InputError
 
 BACKENDS = ("auto", "sparse", "dense")

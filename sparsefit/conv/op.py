@@ -19,8 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from sparsefit.conv import passes, reference
-from sparsefit.conv.backend import empty
 from sparsefit.conv.call import Call, spatial_size
+from sparsefit.conv.kernels import empty
 from sparsefit.conv.layout import from_blocks, to_blocks, zero_past
 from sparsefit.conv.packed import gather, scatter
 from sparsefit.conv.registration import has_no_rules, make_operator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 
 
 def positions(mask: Tensor) -> Tensor:

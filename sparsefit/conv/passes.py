@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sparsefit.conv import backend as kernels
-from sparsefit.conv import dispatch, reference
+from sparsefit.conv import dispatch, kernels, reference
 from sparsefit.conv.call import Call
 from sparsefit.conv.layout import from_blocks, memory_format, to_blocks
 from sparsefit.conv.mask import shape_text

@@ -1,7 +1,7 @@
 """The built-in models without autograd: every pass of the compiled core, in blocks from first layer to last.
 
 Weights, gradients and activations of a trial stay where they are, so a pass over a micro-batch of a given
-size is a list of calls whose arguments are known beforehand (`plan.Plan`). What autograd and tensor
+size is a list of calls whose arguments are known beforehand (`blocked_plan.Plan`). What autograd and tensor
 bookkeeping cost, more than the arithmetic at a batch of two, is paid once a plan. Biases, ReLU and pooling
 are done in the passes of the convolutions as far as the core goes.
 """
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsefit.conv.masked_layer import SparseLayer
+from sparsefit.experiment.blocked_plan import Gradients, Memory, Plan, Value
 from sparsefit.experiment.model import Block, ResNet8, SimpleCNN
-from sparsefit.experiment.plan import Gradients, Memory, Plan, Value
 
 
 def make_blocked(module: nn.Module) -> BlockedNetwork | None:
@@ -114,7 +114,7 @@ def chain_resnet8(plan: Plan, module: nn.Module) -> Value:
         else:
             y = plan.value(2 * channels, height // 2, width // 2)
             hidden = plan.conv(active, block.conv1, relu=True, stride_2=True, means=y)
-            shortcut = plan.mean_pool(active)
+            shortcut = plan.average_pool(active)
         # Only a block with the identity needs its input without the ReLU, and none follows another.
         active = plan.conv(hidden, block.conv2, relu=True, output=y, add=shortcut)
-    return plan.conv(plan.global_mean(active), module.get_submodule("fc"))
+    return plan.conv(plan.global_average_pool(active), module.get_submodule("fc"))

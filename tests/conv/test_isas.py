@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 
 TESTS = [
     "test_kernels.py",

@@ -93,7 +93,7 @@ def test_stride_2_reads_nothing_past_the_row_or_the_plane(width):
 
 def test_results_are_written_inside_their_own_memory_only():
     """A result that is a slice of a larger tensor leaves its surroundings alone."""
-    from sparsefit.conv.backend import load_core
+    from sparsefit.conv.kernels import load_core
 
     core = load_core()
     _, _, layer = layer_of(Case(n=3, density=1.0))

@@ -8,7 +8,7 @@ import sysconfig
 import pybind11
 import pytest
 
-from sparsefit.conv import backend, cuda
+from sparsefit.conv import cuda, kernels
 from tests.cuda.compiling import CXX, EMULATED, ROOT, compiled
 
 KERNELS = sorted(path.name for path in (ROOT / "csrc" / "cuda").glob("*.cu") if path.stem != "device")
@@ -39,8 +39,8 @@ def emulate(patch):
     module.cuda_architectures = lambda: ["emulated"]
     patch.setattr(cuda, "is_on", lambda tensor: tensor.device.type == "cpu")
     patch.setattr(cuda, "stream_of", lambda tensor: 0)
-    patch.setattr(backend, "load_core", lambda: module)
-    backend._conv.cache_clear()
+    patch.setattr(kernels, "load_core", lambda: module)
+    kernels._conv.cache_clear()
     return module
 
 
@@ -48,5 +48,5 @@ def emulate(patch):
 def emulated():
     """Put the emulator in the place of a GPU for the tests of a module."""
     with contextlib.ExitStack() as stack:
-        stack.callback(backend._conv.cache_clear)
+        stack.callback(kernels._conv.cache_clear)
         yield emulate(stack.enter_context(pytest.MonkeyPatch.context()))

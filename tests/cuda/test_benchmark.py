@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 import torch
 
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 from tests.cuda.compiling import ROOT
 from tests.cuda.emulated import emulated  # noqa: F401
 
@@ -60,14 +60,14 @@ def test_a_first_layer_has_no_gradient_to_the_input(benchmark):
 @pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("name", ["forward", "backward_input", "backward_weight"])
 def test_a_wrong_result_is_not_timed(benchmark, monkeypatch, name):
-    right = getattr(benchmark.backend, name)
+    right = getattr(benchmark.kernels, name)
 
     def wrong(*arguments):
         result = right(*arguments)
         (result if name != "backward_weight" else result[0])[0] += 0.01
         return result
 
-    monkeypatch.setattr(benchmark.backend, name, wrong)
+    monkeypatch.setattr(benchmark.kernels, name, wrong)
     with pytest.raises(SystemExit, match=r"wrong result: error 0\.\d+ > "):
         benchmark.measure(layer(), 5, OPTIONS, "cpu", half_a_millisecond)
 

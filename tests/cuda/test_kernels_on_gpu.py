@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 from tests.conv import nonfinite
 from tests.conv.oracle import Case, Passes, check_case, check_chain, check_linear, run
 from tests.conv.strategies import EDGES, LINEAR, drawn

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from sparsefit.cli.env import command
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 from sparsefit.errors import CudaError
 from tests.cuda.compiling import ROOT
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsefit.conv.backend import load_core
+from sparsefit.conv.kernels import load_core
 from sparsefit.conv.layout import lanes_for
 from sparsefit.conv.masked_layer import SparseLayer
 
@@ -151,7 +151,7 @@ class Plan:
         copy : Value, optional
             Where the output goes through a ReLU too (see `rectified`).
         means : Value, optional
-            To its first channels `mean_pool` of `x` was added: its gradient is part of that of `x`.
+            To its first channels `average_pool` of `x` was added: its gradient is part of that of `x`.
         grad_after : Tensor, optional
             What uses of the number before the ReLU that gave `x` add to its gradient.
         """
@@ -247,7 +247,7 @@ class Plan:
         shape = (blocks, torch.Size(rest).numel(), 1, 1, lanes)
         return Value(x.data.view(shape), x.grad.view(shape), 0, x.rectified)
 
-    def mean_pool(self, x: Value) -> Value:
+    def average_pool(self, x: Value) -> Value:
         """Append means of 2 × 2 pixels of `x`; the gradient is left to a convolution of `x`."""
         channels, height, width = x.size
         pooled = self.value(channels, height // 2, width // 2)
@@ -259,7 +259,7 @@ class Plan:
         )
         return pooled
 
-    def global_mean(self, x: Value) -> Value:
+    def global_average_pool(self, x: Value) -> Value:
         """Append the mean over all pixels."""
         core, shape = self._core, self._shape(x)
         y = self.value(x.size[0], 1, 1)
