@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sparsefit.experiment.provenance import commit, cpu_facts, cpu_model
 
 WARM_SECONDS = 0.2
 """A candidate that takes longer fills the caches itself, many times over."""
@@ -92,8 +93,7 @@ def provenance() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "cpu": _cpu_name(),
         "python": platform.python_version(),
-        "commit": _git("rev-parse", "--short", "HEAD")
-        + ("+changes" if _git("diff", "--stat", "HEAD") else ""),
+        "commit": commit(),
     }
 
 
@@ -106,20 +106,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        names = {key.strip(): value.strip() for key, value in fields.items()}
-        return f"{names['model name']} (family {names['cpu family']}, model {names['model']})"
-    except (OSError, KeyError):
-        return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
+    """Return the CPU's name with its numbers: virtual machines hide what the name would tell."""
+    facts = cpu_facts()
+    numbers = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
+    return cpu_model() + numbers

@@ -184,7 +184,24 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Blocked:
-    """Return the maxima of windows, as ``torch.nn.functional.max_pool2d``."""
+    """Return the maxima of windows, as ``torch.nn.functional.max_pool2d``.
+
+    Parameters
+    ----------
+    x : Blocked
+        (N, C, H, W).
+    kernel_size, stride, padding, dilation : int or pair of int
+        Without a stride it is the size of the kernel.
+    ceil_mode : bool
+        Whether a window may reach past the end.
+    return_indices : bool
+        Only False.
+
+    Raises
+    ------
+    InputError
+        Indices are asked for; a flattened batch; a size that is neither an int nor two.
+    """
     if return_indices:
         raise InputError("max_pool2d of a blocked batch returns no indices: call it on from_blocked(x)")
     kernel, edge, spread = _pair(kernel_size), _pair(padding), _pair(dilation)
@@ -237,7 +254,26 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Blocked:
-    """Return the means of windows, as ``torch.nn.functional.avg_pool2d``."""
+    """Return the means of windows, as ``torch.nn.functional.avg_pool2d``.
+
+    Parameters
+    ----------
+    x : Blocked
+        (N, C, H, W).
+    kernel_size, stride, padding : int or pair of int
+        Without a stride it is the size of the kernel.
+    ceil_mode : bool
+        Whether a window may reach past the end.
+    count_include_pad : bool
+        Whether the zeros of the padding count as pixels.
+    divisor_override : int, optional
+        Divides the sums in the place of the number of pixels.
+
+    Raises
+    ------
+    InputError
+        A flattened batch; a size that is neither an int nor two.
+    """
     kernel, edge = _pair(kernel_size), _pair(padding)
     step = kernel if stride is None or stride == [] else _pair(stride)
     window = _window(x, kernel, step, edge, ceil_mode)

@@ -1,10 +1,12 @@
 """Sparse kernels or dense convolution: which is faster for this layer, this pass and this batch.
 
 With the backend "auto" both are timed the first time that a layer meets a batch size, on the operands at
-hand, and the winner is kept for the life of the process. Sparse must win by a margin, as in libxsmm's policy,
-so that noise cannot make a layer slower than dense. On a GPU nothing is timed, which would wait for the
-device: there the density decides (``cuda.CROSSOVER``). The two agree up to rounding only: where bits matter,
-name a backend, or restore the choices of an earlier run with ``restore_choices``.
+hand, and the winner is kept for the life of the process. Sparse must take less than ``MARGIN`` of dense's
+time, as in libxsmm's policy, so that noise does not choose it; it is given ``DENSE_EXTRA``, by which dense is
+slower in training than where it is timed, so below 200 µs sparse may be chosen although it was timed slower.
+On a GPU nothing is timed, which would wait for the device: the density decides there (``cuda.CROSSOVER``).
+The two agree up to rounding only: where bits matter, name a backend, or restore the choices of an earlier run
+with ``restore_choices``.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from sparsefit.errors import InputError
 
 BACKENDS = ("auto", "sparse", "dense")
 MARGIN = 0.95
-"""Sparse is chosen when it takes less than this share of dense's time."""
+"""Sparse is chosen when it takes less than this share of dense's time, and `DENSE_EXTRA`."""
 DENSE_EXTRA = 1e-5
 """Seconds that a dense pass takes longer in training than in the loop that measures it: it calls more of
 torch's operators, and in a layer of microseconds each finds the caches full of other code."""
@@ -121,7 +123,25 @@ def run(
     dense: Callable[..., _Result],
     arguments: tuple,
 ) -> _Result:
-    """Return sparse(call, *arguments) or dense(…), as backend, device and dtype of the operand want it."""
+    """Return sparse(call, *arguments) or dense(…), as backend, device and dtype of the operand want it.
+
+    Parameters
+    ----------
+    direction : {"forward", "backward_input", "backward_weight"}
+        The pass.
+    call : Call
+        The layer and the sizes of this batch.
+    operand : Tensor
+        Input or gradient to the output, whose device, dtype and layout decide.
+    sparse, dense : callable
+        The pass in kernels and in torch; both take the call and the arguments.
+    arguments : tuple
+
+    Raises
+    ------
+    CudaError
+        Sparse kernels were asked for on a GPU and there are none for it.
+    """
     if _takes_sparse(direction, call, operand, sparse, dense, arguments):
         return sparse(call, *arguments)
     if autocast_is_on(operand):

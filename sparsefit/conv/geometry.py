@@ -39,7 +39,22 @@ class Geometry(NamedTuple):
         dilation: Sequence[int] = (1, 1),
         groups: int = 1,
     ) -> Geometry:
-        """Resolve the arguments of ``torch.nn.functional.conv2d``; "same" pads the end more, as in torch."""
+        """Resolve the arguments of ``torch.nn.functional.conv2d``.
+
+        Parameters
+        ----------
+        weight_shape : sequence of int
+            (C_out, C_in / groups, kh, kw).
+        stride, dilation : pair of int
+        padding : {"same", "valid"} or pair of int
+            "same" pads the end more where it must, as in torch.
+        groups : int
+
+        Raises
+        ------
+        InputError
+            Another word for the padding, "same" with a stride, a size that is too small.
+        """
         kh, kw = weight_shape[2:]
         if padding == "same":
             if tuple(stride) != (1, 1):

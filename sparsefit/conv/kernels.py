@@ -21,6 +21,7 @@ from sparsefit.conv.layout import memory_format
 from sparsefit.errors import InputError, MissingCoreError
 
 ALIGNMENT = 64
+"""Bytes; what the core asks of blocked tensors."""
 
 
 class Window(NamedTuple):

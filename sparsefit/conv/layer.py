@@ -85,7 +85,20 @@ class SparseConv2d(SparseLayer):
         stride: int | Sequence[int] | None = None,
         padding: int | Sequence[int] = 0,
     ) -> Blocked:
-        """Return ``max_pool2d(relu(layer(input)))``; bias, ReLU and pooling take one pass over the output."""
+        """Return ``max_pool2d(relu(layer(input)))``; bias, ReLU and pooling take one pass over the output.
+
+        Parameters
+        ----------
+        input : Blocked
+            (N, C_in, H, W).
+        kernel_size, stride, padding : int or pair of int
+            Of the pooling, as in ``torch.nn.functional.max_pool2d``.
+
+        Raises
+        ------
+        InputError
+            An input that is not blocked, or that does not fit the layer.
+        """
         if not isinstance(input, Blocked):
             raise InputError(
                 f"relu_max_pool2d takes a Blocked batch, got {type(input).__name__}: make it with to_blocked"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparsefit.conv.kernels import load_core
+from sparsefit.conv.kernels import ALIGNMENT, load_core
 from sparsefit.conv.layout import lanes_for
 from sparsefit.conv.masked_layer import SparseLayer
 
@@ -17,9 +17,6 @@ Call = Callable[[], object]
 
 Gradients = Mapping[SparseLayer, tuple[Tensor, Tensor | None]]
 """Where the gradients of a layer's values and bias go."""
-
-ALIGNMENT = 64
-"""Bytes; what the core asks of blocked tensors."""
 
 
 class Value(NamedTuple):

@@ -130,6 +130,21 @@ def check_unbiasedness(
 ) -> Unbiasedness:
     """Compare `n_batches` of training's own mini-batches with the full gradient, at fixed weights.
 
+    Parameters
+    ----------
+    objective : Objective
+    weights : Tensor, shape (P,)
+    full : Evaluation
+        Of the whole training set at `weights`.
+    batches : iterator of ndarray of int64
+        Mini-batches as training draws them.
+    n_batches : int
+    confidence : float
+
+    Returns
+    -------
+    Unbiasedness
+
     Raises
     ------
     InputError

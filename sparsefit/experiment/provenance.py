@@ -87,12 +87,16 @@ def core_isa() -> str:
 
 def cpu_model() -> str:
     """Return the CPU's name as the system gives it."""
+    return cpu_facts().get("model name") or platform.processor() or platform.machine()
+
+
+def cpu_facts() -> dict[str, str]:
+    """Return what Linux says of a CPU, by its own names ("model name", "cpu family" ..); empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def commit() -> str:

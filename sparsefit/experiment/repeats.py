@@ -86,7 +86,24 @@ def run(
     specs: list[RepeatSpec],
     report: Callable[[RepeatSpec, TrialEnd], None],
 ) -> list[RepeatSpec]:
-    """Run repeats, each committed to the store when it ends, and return those whose worker died.
+    """Run repeats, each committed to the store when it ends.
+
+    Parameters
+    ----------
+    store : Store
+        With a session begun.
+    engine : Engine
+    function : callable
+        Runs one repeat, see `runner.TrialRunner`.
+    specs : list of RepeatSpec
+        What `missing` returned.
+    report : callable
+        Is called after a repeat was committed.
+
+    Returns
+    -------
+    list of RepeatSpec
+        Those left out because their worker died.
 
     Raises
     ------
