@@ -1,15 +1,11 @@
-// The Python module sparsefit._core: bindings and nothing else. Pointers arrive as integers; see _core.pyi.
+// The Python module sparsefit._core: bindings and nothing else; see _core.pyi.
+#include "bindings.h"
+
 #include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <optional>
 
-#include "bindings_blocked.h"
-#ifdef SPARSEFIT_CUDA
-#include "bindings_cuda.h"
-#endif
-#include "bindings_device.h"
 #include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/nonfinite.h"
@@ -19,15 +15,8 @@
 namespace py = pybind11;
 using namespace sparsefit;
 using namespace py::literals;
-using Address = std::uintptr_t;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
 
 namespace {
-
-template <class T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
 
 Conv make_conv(int64_t n, int64_t c_in, int64_t h_in, int64_t w_in, int64_t c_out, int64_t h_out,
                int64_t w_out, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, int64_t pad_top,

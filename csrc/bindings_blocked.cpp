@@ -1,7 +1,5 @@
 // Bindings of the operations on blocked tensors; see _core.pyi.
-#include "bindings_blocked.h"
-
-#include <cstdint>
+#include "bindings.h"
 
 #include "cpu/blocked.h"
 #include "cpu/cross_entropy.h"
@@ -12,7 +10,6 @@ namespace {
 
 namespace py = pybind11;
 using namespace py::literals;
-using Address = std::uintptr_t;
 
 // What Python passes for an argument of a kernel: addresses stand for pointers.
 template <class T>
@@ -23,7 +20,7 @@ struct Passed {
 template <class T>
 struct Passed<T*> {
     using type = Address;
-    static T* take(Address address) { return reinterpret_cast<T*>(address); }
+    static T* take(Address address) { return at<T>(address); }
 };
 
 // Binds one entry of the table under its name; the row is looked up at the call, when the instruction set is
@@ -35,7 +32,7 @@ void bind(py::module_& m, const char* name, void (*BlockedKernels::*kernel)(Args
         [kernel](typename Passed<Args>::type... args) {
             (kernels().blocked.*kernel)(Passed<Args>::take(args)...);
         },
-        py::arg(names)..., py::call_guard<py::gil_scoped_release>());
+        py::arg(names)..., Unlocked());
 }
 
 }  // namespace
@@ -56,22 +53,18 @@ void bind_blocked(py::module_& m) {
         .def(py::init([](const Pool& pool, Address bias, Address output, Address places, Address grad_output,
                          Address grad_bias) {
                  return Pooling{pool,
-                                reinterpret_cast<const float*>(bias),
-                                reinterpret_cast<float*>(output),
-                                reinterpret_cast<uint8_t*>(places),
-                                reinterpret_cast<const float*>(grad_output),
-                                reinterpret_cast<float*>(grad_bias)};
+                                at<float>(bias),
+                                at<float>(output),
+                                at<uint8_t>(places),
+                                at<float>(grad_output),
+                                at<float>(grad_bias)};
              }),
              py::kw_only(), "pool"_a, "bias"_a, "output"_a, "places"_a = 0, "grad_output"_a = 0,
              "grad_bias"_a = 0);
     using K = BlockedKernels;
     bind(m, "to_blocked", &K::to_blocked, "shape", "input", "output", "threads");
     bind(m, "from_blocked", &K::from_blocked, "shape", "input", "output", "threads");
-    bind(m, "relu", &K::relu, "shape", "input", "output", "threads");
     bind(m, "relu_backward", &K::relu_backward, "shape", "output", "grad_output", "grad_input", "threads");
-    bind(m, "add", &K::add, "shape", "input", "other", "output", "threads");
-    bind(m, "add_bias", &K::add_bias, "shape", "input", "bias", "output", "threads");
-    bind(m, "bias_backward", &K::bias_backward, "shape", "grad_output", "grad_bias", "threads");
     bind(m, "max_pool", &K::max_pool, "shape", "pool", "input", "output", "places", "threads");
     bind(m, "max_pool_backward", &K::max_pool_backward, "shape", "pool", "grad_output", "places",
          "grad_input", "threads");
@@ -88,9 +81,7 @@ void bind_blocked(py::module_& m) {
     m.def(
         "cross_entropy",
         [](const Blocked& shape, Address logits, Address labels, double divisor, Address grad) {
-            return cross_entropy(shape, reinterpret_cast<const float*>(logits),
-                                 reinterpret_cast<const int64_t*>(labels), divisor,
-                                 reinterpret_cast<float*>(grad));
+            return cross_entropy(shape, at<float>(logits), at<int64_t>(labels), divisor, at<float>(grad));
         },
         "shape"_a, "logits"_a, "labels"_a, "divisor"_a, "grad"_a);
 }

@@ -1,6 +1,6 @@
 // Bindings of the CUDA kernels; see _core.pyi. Addresses are of the device, streams are cudaStream_t as
 // integers.
-#include "bindings_cuda.h"
+#include "bindings.h"
 
 #include "cuda/kernels.h"
 #include "packed.h"
@@ -11,14 +11,7 @@ namespace {
 
 namespace py = pybind11;
 using namespace py::literals;
-using Address = std::uintptr_t;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
 using cuda::Where;
-
-template <class T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
 
 Pattern pattern_of(const Conv& c, Address pattern, int64_t nnz) {
     return Pattern(at<int32_t>(pattern), c.c_out, c.c_in_group(), c.kh, c.kw, c.groups, nnz);

@@ -1,5 +1,5 @@
 // Bindings that every build has: which GPUs it can use, or why none; and the Python type of CUDA errors.
-#include "bindings_device.h"
+#include "bindings.h"
 
 #include <pybind11/stl.h>
 
@@ -9,14 +9,15 @@
 #include "cuda/device.h"
 #include "cuda/error.h"
 
-namespace py = pybind11;
-using sparsefit::cuda::CudaError;
-
+namespace sparsefit {
 namespace {
 
+namespace py = pybind11;
+using cuda::CudaError;
+
 #ifdef SPARSEFIT_CUDA
-using sparsefit::cuda::architectures;
-using sparsefit::cuda::devices;
+using cuda::architectures;
+using cuda::devices;
 #else
 std::vector<std::string> architectures() { return {}; }
 std::vector<std::string> devices() {
@@ -47,3 +48,5 @@ void bind_device(py::module_& m) {
     m.def("cuda_devices", &devices);
     m.def("cuda_unavailable", &unavailable);
 }
+
+}  // namespace sparsefit

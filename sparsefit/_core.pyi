@@ -193,20 +193,8 @@ def to_blocked(shape: Blocked, input: Operand, output: int, threads: int) -> Non
 def from_blocked(shape: Blocked, input: int, output: Operand, threads: int) -> None:
     """Strided copy of a blocked tensor."""
 
-def relu(shape: Blocked, input: int, output: int, threads: int) -> None:
-    """max(input, 0); NaN stays. Input and output may be the same memory."""
-
 def relu_backward(shape: Blocked, output: int, grad_output: int, grad_input: int, threads: int) -> None:
-    """grad_output where the output of relu is not <= 0, else 0. grad_input may be grad_output."""
-
-def add(shape: Blocked, input: int, other: int, output: int, threads: int) -> None:
-    """Sum of two tensors."""
-
-def add_bias(shape: Blocked, input: int, bias: int, output: int, threads: int) -> None:
-    """Add a number per channel (C,). Input and output may be the same memory."""
-
-def bias_backward(shape: Blocked, grad_output: int, grad_bias: int, threads: int) -> None:
-    """Sum over everything but the channels, (C,)."""
+    """grad_output where the output of a ReLU is not <= 0, else 0. grad_input may be grad_output."""
 
 def max_pool(shape: Blocked, pool: Pool, input: int, output: int, places: int, threads: int) -> None:
     """Maxima, and for each its place in the window (uint8, row-major, laid out as the output).

@@ -60,12 +60,8 @@ struct Pooling {
 struct BlockedKernels {
     void (*to_blocked)(const Blocked& shape, const Operand& input, float* output, int threads);
     void (*from_blocked)(const Blocked& shape, const float* input, const Operand& output, int threads);
-    void (*relu)(const Blocked& shape, const float* input, float* output, int threads);
     void (*relu_backward)(const Blocked& shape, const float* output, const float* grad_output,
                           float* grad_input, int threads);
-    void (*add)(const Blocked& shape, const float* input, const float* other, float* output, int threads);
-    void (*add_bias)(const Blocked& shape, const float* input, const float* bias, float* output, int threads);
-    void (*bias_backward)(const Blocked& shape, const float* grad_output, float* grad_bias, int threads);
     void (*max_pool)(const Blocked& shape, const Pool& pool, const float* input, float* output,
                      uint8_t* places, int threads);
     void (*max_pool_backward)(const Blocked& shape, const Pool& pool, const float* grad_output,

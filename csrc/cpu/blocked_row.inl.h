@@ -2,11 +2,7 @@
 constexpr BlockedKernels kBlockedKernels = {
     KERNEL(to_blocked),
     KERNEL(from_blocked),
-    KERNEL(blocked_relu),
     KERNEL(blocked_relu_backward),
-    KERNEL(blocked_add),
-    KERNEL(blocked_add_bias),
-    KERNEL(blocked_bias_backward),
     KERNEL(blocked_max_pool),
     KERNEL(blocked_max_pool_backward),
     KERNEL(blocked_bias_relu_max_pool),

@@ -6,7 +6,7 @@
 #include "cpu/linear_features.inl.h"
 #include "cpu/linear_over_batch.inl.h"
 #include "cpu/blocked.inl.h"
-#include "cpu/blocked_elementwise.inl.h"
+#include "cpu/blocked_relu.inl.h"
 #include "cpu/blocked_layout.inl.h"
 #include "cpu/blocked_pool.inl.h"
 #include "cpu/pooling.inl.h"

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "bindings_cuda.h"
+#include "bindings.h"
 #include "cuda/emulation.h"
 #include "cuda/tile.cuh"
 #include "params.h"
@@ -30,9 +30,8 @@ PYBIND11_MODULE(_emulated, m) {
              "w_out"_a, "kh"_a, "kw"_a, "stride_h"_a, "stride_w"_a, "pad_top"_a, "pad_left"_a, "dilation_h"_a,
              "dilation_w"_a, "groups"_a);
     py::class_<Operand>(m, "Operand", py::module_local())
-        .def(py::init([](std::uintptr_t address, std::optional<std::array<int64_t, 4>> strides, int lanes) {
-                 return Operand{reinterpret_cast<float*>(address), strides.value_or(std::array<int64_t, 4>{}),
-                                lanes};
+        .def(py::init([](Address address, std::optional<std::array<int64_t, 4>> strides, int lanes) {
+                 return Operand{at<float>(address), strides.value_or(std::array<int64_t, 4>{}), lanes};
              }),
              "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0);
     bind_cuda(m);

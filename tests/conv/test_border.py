@@ -122,11 +122,6 @@ def test_blocked_operations_leave_a_border_out(n):
         expected = functional.interpolate(gradient / spread, size=(6, 8), mode="nearest")
         torch.testing.assert_close(into, bordered(to_blocks(expected, lanes), border, 0.0)[1])
 
-    bias = torch.randn(3)
-    shifted = torch.zeros_like(whole)
-    _core.add_bias(shape, whole.data_ptr(), bias.data_ptr(), shifted.data_ptr(), 1)
-    assert torch.equal(shifted, bordered(to_blocks(x + bias[:, None, None], lanes), border, 0.0)[1])
-
 
 def test_a_strided_operand_has_no_border():
     with pytest.raises(ValueError, match="only a blocked operand has a border"):
