@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.kernels import ALIGNMENT, load_core
 from sparsefit.conv.layout import lanes_for
 from sparsefit.conv.masked_layer import SparseLayer
@@ -157,14 +158,41 @@ class Plan:
         height, width = x.size[1:]
         size = (height // 2, width // 2) if stride_2 else g.output_size(height, width)
         y = (output or self.value(g.c_out, *size))._replace(rectified=relu)
-        conv = core.Conv(
+        conv = self._conv(g, x, y)
+        values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
+        to_values, to_bias = self._gradients[layer]
+        bias, grad_bias = (0, 0) if pool else (pointer(layer.bias), pointer(to_bias))
+        data, into, grad = (
+            self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
+        )
+        pooled, pooling, unpool = self._pooling(y, layer) if pool else (y, None, None)
+        finish = self._sum(add, copy) if add or copy else None
+        self._forward.append(
+            partial(core.forward, conv, data, values, bias, pattern, into, 1, relu, finish, pooling)
+        )
+        calls: list[Call] = []
+        if unpool and not first:  # two passes read the gradient to the map, so it is written out
+            calls.append(unpool)
+            pooling = None
+        weight_arguments = conv, data, grad, pattern, to_values.data_ptr(), grad_bias, 1, pooling
+        calls.append(partial(core.backward_weight, *weight_arguments))
+        if not first:
+            into, finish = self._operand(x.grad, x.border), self._gradient_sum(x, means, grad_after)
+            calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1, finish))
+        self._backward.append(calls)
+        return pooled
+
+    def _conv(self, geometry: Geometry, x: Value, y: Value) -> Any:
+        """Return the sizes of a convolution of `x` to `y`."""
+        g, (_, h_in, w_in), (_, h_out, w_out) = geometry, x.size, y.size
+        return self._core.Conv(
             n=self.n,
             c_in=g.c_in,
-            h_in=height,
-            w_in=width,
+            h_in=h_in,
+            w_in=w_in,
             c_out=g.c_out,
-            h_out=size[0],
-            w_out=size[1],
+            h_out=h_out,
+            w_out=w_out,
             kh=g.kh,
             kw=g.kw,
             stride_h=g.stride_h,
@@ -172,42 +200,25 @@ class Plan:
             pad_top=g.pad_top,
             pad_left=g.pad_left,
         )
-        values, pattern = layer.values.data_ptr(), layer.pattern.data_ptr()
-        to_values, to_bias = self._gradients[layer]
-        data, into, grad = (
-            self._operand(tensor, value.border) for tensor, value in ((x.data, x), (y.data, y), (y.grad, y))
+
+    def _sum(self, add: Value | None, copy: Value | None) -> Any:
+        """Return what finishes an output, see `conv`."""
+        return self._core.Finish(
+            before=pointer(add.data if add else None),
+            before_channels=add.size[0] if add else 0,
+            rectified=pointer(copy.data if copy else None),
         )
-        finish = None
-        if add or copy:
-            finish = core.Finish(
-                before=pointer(add.data if add else None),
-                before_channels=add.size[0] if add else 0,
-                rectified=pointer(copy.data if copy else None),
-            )
-        bias, grad_bias = (0, 0) if pool else (pointer(layer.bias), pointer(to_bias))
-        pooled, pooling, unpool = self._pooling(y, layer) if pool else (y, None, None)
-        self._forward.append(
-            partial(core.forward, conv, data, values, bias, pattern, into, 1, relu, finish, pooling)
+
+    def _gradient_sum(self, x: Value, means: Value | None, grad_after: Tensor | None) -> Any:
+        """Return what finishes the gradient to `x`, see `conv`."""
+        assert means is None or means.border == x.border
+        return self._core.Finish(
+            before=pointer(means.grad if means else None),
+            before_channels=means.size[0] if means else 0,
+            means=means is not None,
+            gate=x.data.data_ptr() if x.rectified else 0,
+            after=pointer(grad_after),
         )
-        weight_arguments = conv, data, grad, pattern, to_values.data_ptr(), grad_bias, 1
-        calls: list[Call] = []
-        if unpool and not first:  # two passes read the gradient to the map, so it is written out
-            calls.append(unpool)
-            pooling = None
-        calls.append(partial(core.backward_weight, *weight_arguments, pooling))
-        if not first:
-            assert means is None or means.border == x.border
-            finish = core.Finish(
-                before=pointer(means.grad if means else None),
-                before_channels=means.size[0] if means else 0,
-                means=means is not None,
-                gate=x.data.data_ptr() if x.rectified else 0,
-                after=pointer(grad_after),
-            )
-            into = self._operand(x.grad, x.border)
-            calls.append(partial(core.backward_input, conv, grad, values, pattern, into, 1, finish))
-        self._backward.append(calls)
-        return pooled
 
     def _pooling(self, x: Value, layer: SparseLayer) -> tuple[Value, Any, Call]:
         """Return what bias, ReLU and max-pooling by 2 make of the output of a layer, and how.

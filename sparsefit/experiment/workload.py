@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from importlib import resources
@@ -116,18 +117,7 @@ class Workload:
             )
         for sparsity in self.sparsities:
             check_sparsity(sparsity)
-        expected = needed(self.optimizer, self.schedule)
-        if set(self.search_space) != set(expected):
-            raise InputError(
-                f"search_space: got {', '.join(self.search_space) or 'nothing'}, "
-                f"but {self.optimizer} with a {self.schedule} schedule has {', '.join(expected)}"
-            )
-        for name, range_ in self.search_space.items():
-            least, most, words = ENDS[name]
-            if not (least <= range_.ends[0] and range_.ends[1] <= most):
-                raise InputError(
-                    f"search_space.{name}: got {range_.min_value:g} .. {range_.max_value:g}, allowed {words}"
-                )
+        check_search_space(self.search_space, self.optimizer, self.schedule)
 
     def goal_count(self, n_validation: int) -> int:
         """Return the largest number of validation errors that meets the goal, computed without rounding.
@@ -143,6 +133,22 @@ class Workload:
         out = {f.name: getattr(self, f.name) for f in fields(self)}
         out["search_space"] = {name: dict(vars(range_)) for name, range_ in self.search_space.items()}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+
+
+def check_search_space(space: Mapping[str, Range], optimizer: str, schedule: str) -> None:
+    """Refuse metaparameters other than those of the optimizer, and values that mean nothing."""
+    expected = needed(optimizer, schedule)
+    if set(space) != set(expected):
+        raise InputError(
+            f"search_space: got {', '.join(space) or 'nothing'}, "
+            f"but {optimizer} with a {schedule} schedule has {', '.join(expected)}"
+        )
+    for name, range_ in space.items():
+        least, most, words = ENDS[name]
+        if not (least <= range_.ends[0] and range_.ends[1] <= most):
+            raise InputError(
+                f"search_space.{name}: got {range_.min_value:g} .. {range_.max_value:g}, allowed {words}"
+            )
 
 
 def names() -> list[str]:
