@@ -56,11 +56,11 @@ class TrialRunner:
         self._masks: dict[tuple[int, float], prune.Masks] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave data and masks behind: each worker reads and makes its own."""
+        """Leave data and masks behind: each worker reads and makes its own, wherever it was started."""
         return {
             "definition": self.definition.to_dict(),
-            "data_dir": self.data_dir,
-            "masks_dir": self.masks_dir,
+            "data_dir": None if self.data_dir is None else Path(self.data_dir).absolute(),
+            "masks_dir": None if self.masks_dir is None else self.masks_dir.absolute(),
             "sweep": self.sweep,
         }
 
