@@ -2,6 +2,7 @@
 
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,36 @@ def backend():
     yield set_backend
     set_backend(before)
     restore_choices(made)
+
+
+@pytest.fixture(scope="session")
+def ray_address():
+    """Address of a Ray cluster of two nodes on this machine, each of one CPU."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    from ray.cluster_utils import Cluster
+
+    root = Path(__file__).parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        # The machines of a cluster have their own paths; here these are what the tests need.
+        patch.setenv("PYTHONPATH", f"{root}:{root / 'tests' / 'experiment'}")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture
+def on_ray(ray_address):
+    """Return the function that makes an engine of so many jobs on the cluster; it is closed at the end."""
+    from sparsefit.experiment.engine_ray import RayCluster
+
+    made = []
+
+    def make(jobs=None):
+        made.append(RayCluster(jobs, ray_address))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()

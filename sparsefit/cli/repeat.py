@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli.engines import engine_options, open_engine
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh seeds for each winner."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: number of CPUs]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are.")
-def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) -> None:
+@engine_options
+def command(
+    sweep: Path, seeds: int, data_dir: Path | None, engine: str, address: str | None, jobs: int | None
+) -> None:
     """Run the winner of each finished study of SWEEP again, with fresh seeds.
 
     The trial with the fewest steps was lucky, too. The same metaparameters with other initial weights, masks
@@ -36,13 +38,12 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
         sparsefit fit w1_seeds.csv
     """
     from sparsefit.experiment import repeats
-    from sparsefit.experiment.engine import LocalProcesses
     from sparsefit.experiment.provenance import begin_session
     from sparsefit.experiment.runner import TrialRunner, mask_folder
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.sweep import Terminated, terminable
 
-    jobs = jobs or os.cpu_count() or 1
+    used = click.get_current_context().with_resource(open_engine(engine, address, jobs))
     with open_store(sweep) as store:
         if not repeats.winners(store):
             raise InputError(
@@ -53,7 +54,7 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
         specs = repeats.missing(store, seeds)
         total = len(specs)
         if specs:
-            begin_session(store, runner, jobs)
+            begin_session(store, runner, used)
         done = 0
 
         def report(spec: RepeatSpec, run: TrialEnd) -> None:
@@ -66,7 +67,7 @@ def command(sweep: Path, seeds: int, jobs: int | None, data_dir: Path | None) ->
 
         try:
             with terminable():
-                left_out = repeats.run(store, LocalProcesses(jobs), runner, specs, report) if specs else []
+                left_out = repeats.run(store, used, runner, specs, report) if specs else []
         except (KeyboardInterrupt, Terminated) as signal:
             click.echo(
                 f"\nstopped; {done} of {total} runs are in {sweep}; "

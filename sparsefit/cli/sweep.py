@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
+from sparsefit.cli.engines import engine_options, open_engine
 from sparsefit.errors import InputError
 
 DEFINING = ("workload", "batch_sizes", "sparsity", "no_cap", "full_curves", "backend", "out")
@@ -19,25 +19,27 @@ DEFINING = ("workload", "batch_sizes", "sparsity", "no_cap", "full_curves", "bac
 @click.option("--batch-sizes", help="16:2048 for the powers of 2, or 16,64,100.  [default: the workload's]")
 @click.option("--sparsity", help="Shares of zeros, like 0,0.5,0.9.  [default: the workload's]")
 @click.option("--trials", type=int, help="Metaparameter settings in each study.  [default: the workload's]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: number of CPUs]")
 @click.option("--out", type=click.Path(path_type=Path), help="New file for the sweep, like w2.db.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the sweep in this file.")
 @click.option("--no-cap", is_flag=True, help="Run every trial to its end: the paper's full protocol.")
 @click.option("--full-curves", is_flag=True, help="Evaluate the whole validation set at every check.")
 @click.option("--backend", help="sparse or dense layers.  [default: sparse]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the data sets are.")
+@engine_options
 def command(
     workload: str | None,
     batch_sizes: str | None,
     sparsity: str | None,
     trials: int | None,
-    jobs: int | None,
     out: Path | None,
     resume: Path | None,
     no_cap: bool,
     full_curves: bool,
     backend: str | None,
     data_dir: Path | None,
+    engine: str,
+    address: str | None,
+    jobs: int | None,
 ) -> None:
     """Train every trial of a workload at every batch size and sparsity, up to its goal.
 
@@ -50,7 +52,6 @@ def command(
         sparsefit sweep --resume digits.db
     """
     from sparsefit.experiment import workload as workloads
-    from sparsefit.experiment.engine import LocalProcesses
     from sparsefit.experiment.progress import reporting
     from sparsefit.experiment.provenance import begin_session
     from sparsefit.experiment.runner import TrialRunner, mask_folder
@@ -88,19 +89,19 @@ def command(
     runner = TrialRunner(definition, data_dir)
     definition.check_batch_sizes(runner.n_training)
     runner.check()
+    used = context.with_resource(open_engine(engine, address, jobs))
     if resume is None:
         assert out is not None
         store = Store.create(out, definition)
-    jobs = jobs or os.cpu_count() or 1
     with store:
-        begin_session(store, runner, jobs)
+        begin_session(store, runner, used)
         if resume is not None and trials is not None:
             store.extend(trials)
             definition = store.definition
         runner = TrialRunner(definition, data_dir, mask_folder(store.path), store.created)
         try:
-            with terminable(), reporting(jobs) as report:
-                left_out = run(store, LocalProcesses(jobs), runner, report)
+            with terminable(), reporting(used.jobs) as report:
+                left_out = run(store, used, runner, report)
         except (KeyboardInterrupt, Terminated) as signal:
             click.echo(
                 f"\nstopped; {report.done} of {report.total} trials are in {store.path}; "

@@ -1,8 +1,8 @@
 """Engines run trials somewhere and hand back what they return; a sweep knows no more of them than `Engine`.
 
-`LocalProcesses` is the one that sweeps use; `InProcess` runs the same function here, one trial after another.
-Another one (a cluster) needs `map` alone: the function is picklable and free of global state, and only the
-process that calls `map` writes to the store.
+`LocalProcesses` is the one that sweeps use unless told otherwise, `engine_ray.RayCluster` the one of many
+machines; `InProcess` runs the same function here, one trial after another. The function is picklable and free
+of global state, and only the process that calls `map` writes to the store.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -45,7 +45,18 @@ class Failure:
 
 
 class Engine(Protocol):
-    """Runs a function on specs, several at a time."""
+    """Runs a function on specs, several at a time.
+
+    Attributes
+    ----------
+    jobs : int
+        How many at a time.
+    machines : sequence of str
+        What the machines are if they are others than this one, for the record of provenance.
+    """
+
+    jobs: int
+    machines: Sequence[str]
 
     def map(
         self, function: Callable[[Spec], Record], specs: Iterator[Spec | None]
@@ -69,6 +80,9 @@ class Engine(Protocol):
 
 class InProcess:
     """Runs everything in this process, one after another."""
+
+    jobs = 1
+    machines: Sequence[str] = ()
 
     def map(
         self, function: Callable[[Spec], Record], specs: Iterator[Spec | None]
@@ -117,6 +131,8 @@ class LocalProcesses:
     jobs : int
         How many processes.
     """
+
+    machines: Sequence[str] = ()
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs

@@ -14,20 +14,34 @@ import sparsefit
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
+    from sparsefit.experiment.engine import Engine
     from sparsefit.experiment.runner import TrialRunner
     from sparsefit.experiment.store import Store
 
 
-def collect_provenance(dataset: str, checksum: str, jobs: int) -> dict[str, str | int]:
+def collect_provenance(dataset: str, checksum: str, engine: Engine) -> dict[str, str | int]:
     """Return what a reader needs to judge whether a trial can be repeated elsewhere.
 
     Parameters
     ----------
     dataset, checksum : str
         Name and SHA-256 of the data as read.
-    jobs : int
-        Trials run at a time; each has one thread.
+    engine : Engine
+        What runs the trials; each has one thread.
     """
+    return {
+        **machine(),
+        **({"machines": "; ".join(engine.machines)} if engine.machines else {}),
+        "threads_per_trial": 1,
+        "clock": "processor time",
+        "jobs": engine.jobs,
+        "dataset": dataset,
+        "dataset_sha256": checksum,
+    }
+
+
+def machine() -> dict[str, str | int]:
+    """Return what numbers depend on beside the sweep: versions, CPU and instruction set."""
     return {
         "sparsefit": sparsefit.__version__,
         "commit": commit(),
@@ -38,15 +52,10 @@ def collect_provenance(dataset: str, checksum: str, jobs: int) -> dict[str, str 
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cpus": os.cpu_count() or 0,
-        "threads_per_trial": 1,
-        "clock": "processor time",
-        "jobs": jobs,
-        "dataset": dataset,
-        "dataset_sha256": checksum,
     }
 
 
-def begin_session(store: Store, runner: TrialRunner, jobs: int) -> None:
+def begin_session(store: Store, runner: TrialRunner, engine: Engine) -> None:
     """Begin to write to a sweep, with the provenance of the coming trials.
 
     Raises
@@ -55,7 +64,7 @@ def begin_session(store: Store, runner: TrialRunner, jobs: int) -> None:
         The user's model is not what it was in an earlier session, or cannot be used at all.
     """
     workload = runner.definition.workload
-    provenance = collect_provenance(workload.dataset, runner.dataset.checksum, jobs)
+    provenance = collect_provenance(workload.dataset, runner.dataset.checksum, engine)
     description = runner.check()
     if ":" in workload.model:  # the built-in ones do not change
         provenance["model"] = hashlib.sha256(description.encode()).hexdigest()

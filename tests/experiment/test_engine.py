@@ -10,10 +10,16 @@ from sparsefit.experiment.records import Study, TrialSpec
 
 SPECS = [TrialSpec(Study(0.5, 16), trial, 2000) for trial in range(12)]
 
+LOCAL = {"here": InProcess(), "1": LocalProcesses(1), "2": LocalProcesses(2), "3": LocalProcesses(3)}
 
-@pytest.mark.parametrize(
-    "engine", [InProcess(), LocalProcesses(1), LocalProcesses(3)], ids=["here", "1", "3"]
-)
+
+@pytest.fixture
+def engine(request):
+    """One engine of several: the seam makes the same promises for all."""
+    return request.getfixturevalue("on_ray")(2) if request.param == "ray" else LOCAL[request.param]
+
+
+@pytest.mark.parametrize("engine", ["here", "1", "3", "ray"], indirect=True)
 def test_every_spec_comes_back_once_with_its_result(engine, artificial):
     found = dict(engine.map(artificial.Trial(), iter(SPECS)))
     assert set(found) == set(SPECS)
@@ -21,7 +27,7 @@ def test_every_spec_comes_back_once_with_its_result(engine, artificial):
         assert result.end == artificial.true_end(spec.study, spec.trial)
 
 
-@pytest.mark.parametrize("engine", [InProcess(), LocalProcesses(2)], ids=["here", "2"])
+@pytest.mark.parametrize("engine", ["here", "2", "ray"], indirect=True)
 def test_specs_are_asked_for_only_after_the_results_so_far_were_seen(engine, artificial):
     seen = 0
 
@@ -36,7 +42,7 @@ def test_specs_are_asked_for_only_after_the_results_so_far_were_seen(engine, art
     assert seen == len(SPECS)
 
 
-@pytest.mark.parametrize("engine", [InProcess(), LocalProcesses(1)], ids=["here", "1"])
+@pytest.mark.parametrize("engine", ["here", "1", "ray"], indirect=True)
 def test_an_error_comes_back_as_a_failure_that_names_its_place(engine, artificial):
     ((_, failure),) = engine.map(artificial.broken, iter(SPECS[:1]))
     assert isinstance(failure, Failure)
@@ -45,11 +51,21 @@ def test_an_error_comes_back_as_a_failure_that_names_its_place(engine, artificia
     assert "artificial.py, line" in failure.reason
 
 
-def test_a_killed_worker_is_replaced_and_its_spec_comes_back_as_a_crash(artificial, tmp_path):
-    results = dict(LocalProcesses(2).map(artificial.Trial(crash_file=tmp_path / "crashes"), iter(SPECS)))
+@pytest.mark.parametrize("engine", ["here", "2", "ray"], indirect=True)
+def test_specs_that_wait_for_nothing_are_an_error(engine, artificial):
+    with pytest.raises(RuntimeError, match="wait for a result, but nothing runs"):
+        list(engine.map(artificial.Trial(), iter([None])))
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"), [("2", "SIGKILL"), ("ray", "its process is gone")], indirect=["engine"]
+)
+def test_a_killed_worker_is_replaced_and_its_spec_comes_back_as_a_crash(engine, said, artificial, tmp_path):
+    results = dict(engine.map(artificial.Trial(crash_file=tmp_path / "crashes"), iter(SPECS)))
     crashed = [spec.trial for spec, result in results.items() if isinstance(result, Failure)]
     assert crashed == [1]
-    assert "SIGKILL" in results[SPECS[1]].reason
+    assert results[SPECS[1]].crashed
+    assert said in results[SPECS[1]].reason
     assert len(results) == len(SPECS)
 
 
