@@ -74,7 +74,9 @@ def trend() -> Row:
     return (
         "K\\* = c1/B + c2 at every sparsity",
         "a universal trend (Fig. 1)",
-        f"{shared['reason'].rstrip('.')}; {alone}" if shared and found else "no finished studies",
+        f"exponent of all together {measured(shared)}; {alone}"
+        if shared and found
+        else "no finished studies",
         together([shared["verdict"]] if shared else []),
     )
 

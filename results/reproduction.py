@@ -27,6 +27,7 @@ from sparsefit.fitting.results import CurveFit
 
 PAGES = (RESULTS.parent / "docs" / "reproduction.md", RESULTS.parent / "README.md")
 REGION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WORDS = {"consistent": "consistent", "rejected": "rejected", "undetermined": "cannot tell"}
 RELEASE_INTERVAL = 96
 """The release's default of 100 steps between checks, as a multiple of 16."""
 
@@ -96,7 +97,7 @@ def fits() -> str:
                     found["n_points"],
                     *numbers,
                     "" if scatter is None else f"{scatter:.0%}",
-                    f"{found['verdict']}: {found['verdict_reason']}",
+                    f"{WORDS[found['verdict']]}: {found['verdict_reason']}",
                 ]
             )
     header = ["group", "points", "c1", "c2", "c1/c2", "scatter of K\\*", "verdict on the hyperbola"]

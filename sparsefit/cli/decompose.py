@@ -102,7 +102,8 @@ def command(
 
     from sparsefit.fitting import decomposition_file
     from sparsefit.fitting.fitted_parts import load_fitted
-    from sparsefit.report.decomposition_table import render, show
+    from sparsefit.report.decomposition_table import render
+    from sparsefit.report.terminal import show
 
     if save is not None:
         inputs = [source, fit_path, str(options["workload"]) if source is None else None]

@@ -95,7 +95,7 @@ def command(
     if "-" not in (json_path, csv_path):
         from rich.console import Console
 
-        from sparsefit.report.decomposition_table import show
-        from sparsefit.report.tables import render
+        from sparsefit.report.fit_table import render
+        from sparsefit.report.terminal import show
 
         show(Console(), render(result))

@@ -62,7 +62,7 @@ def command(
     if json_path != "-":
         from rich.console import Console
 
-        from sparsefit.report.decomposition_table import show
         from sparsefit.report.plan_table import render
+        from sparsefit.report.terminal import show
 
         show(Console(), render(result))

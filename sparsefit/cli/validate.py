@@ -98,7 +98,7 @@ def command(
     if json_path != "-":
         from rich.console import Console
 
-        from sparsefit.report.decomposition_table import show
+        from sparsefit.report.terminal import show
         from sparsefit.report.validation_table import render
 
         show(Console(), render(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.results_records import LEVEL, UNKNOWN, Estimate
 from sparsefit.fitting.validation_records import Claim, Judgement
 from sparsefit.fitting.verdict import LIMITS, LOW_POWER, SOFTER
 
@@ -23,8 +23,6 @@ MISPLACED = 0.05
 
 TREND_RANGES = {"power_plateau": (0.8, 1 / 0.8), "smooth_knee": (SOFTER, 1 / SOFTER)}
 """Exponents of c1/B^a + c2 and sharpnesses of the knee that count as the shape of c1/B + c2."""
-
-UNKNOWN = Estimate(None, None, None)
 
 
 class Description(NamedTuple):

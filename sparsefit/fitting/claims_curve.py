@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import fdtrc, stdtrit
 
-from sparsefit.fitting.claims import UNKNOWN, claim
+from sparsefit.fitting.claims import claim
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.fit import OVERHEAD
 from sparsefit.fitting.results import CurveFit
-from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.results_records import LEVEL, UNKNOWN, Estimate
 from sparsefit.fitting.validation_records import Claim, Judgement
 from sparsefit.fitting.verdict import (
     GRID_UNITS,

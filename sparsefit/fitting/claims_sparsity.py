@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from sparsefit.fitting.claims import NO_SMALLER, PAPER_RANGE, PAPER_SPARSITY, UNKNOWN, WIDEST, claim
+from sparsefit.fitting.claims import NO_SMALLER, PAPER_RANGE, PAPER_SPARSITY, WIDEST, claim
 from sparsefit.fitting.columns import value_of
 from sparsefit.fitting.ratios import divide, number
 from sparsefit.fitting.results import CurveFit, Ratio
-from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.results_records import LEVEL, UNKNOWN, Estimate
 from sparsefit.fitting.validation_records import Claim, Judgement
 
 

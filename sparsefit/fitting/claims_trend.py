@@ -43,24 +43,26 @@ def universal_trend(fits: Sequence[CurveFit], confidence: float) -> list[Claim]:
         f"{SYMBOLS[m]} = {low:.2g} to {high:.3g}" for m, (low, high) in TREND_RANGES.items()
     )
     odd = next((row for row in alone if lies(row, inside=False)), None)
+    first = curves[0].group
+    keys = [name for name in first if any(curve.group.get(name) != first[name] for curve in curves)]
     verdict: Judgement = "cannot tell"
     if chance < LEVEL and together <= single:
         verdict, reason = "fails", f"{said}: 1 is excluded (p = {chance:.2g})."
     elif chance < LEVEL:
-        verdict, reason = "fails", f"{subject(least)} has {words(least)}: 1 is excluded (p = {chance:.2g})."
+        verdict = "fails"
+        reason = f"{subject(least, keys)} has {words(least)}: 1 is excluded (p = {chance:.2g})."
     elif odd:
-        reason = f"{said}, but alone {subject(odd)} has {words(odd)}."
+        reason = f"{said}, but alone {subject(odd, keys)} has {words(odd)}."
     elif all(lies(row, inside=True) for row in shared):
         verdict, reason = "holds", f"{said}, inside {limits}, and no curve alone lies outside."
     else:
         reason = f"{said}; {limits} count as the same."
-    first = shared[0]
     return [
         claim(
             "universal_trend",
             verdict,
             reason,
-            Estimate(first["value"], first["low"], first["high"]),
+            Estimate(*(shared[0][end] for end in ("value", "low", "high"))),
             p_value=chance,
             details=[*shared, *alone],
         )
@@ -94,6 +96,6 @@ def words(row: dict[str, Any]) -> str:
     return f"{SYMBOLS[row['model']]} = {row['value']:.2f} [{low}, {high}]"
 
 
-def subject(row: dict[str, Any]) -> str:
-    """Return the curve of a row in words."""
-    return ", ".join(f"{name} {value}" for name, value in row["group"].items())
+def subject(row: dict[str, Any], keys: Sequence[str]) -> str:
+    """Return the curve of a row in words, by what differs between curves."""
+    return ", ".join(f"{name} {row['group'].get(name)}" for name in keys)

@@ -19,10 +19,9 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.plan_file import FittedCurve, read_curves
 from sparsefit.fitting.results import FitResult
-from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.results_records import UNKNOWN, Estimate
 
 SCHEMA = "sparsefit.plan/1"
-UNKNOWN = Estimate(None, None, None)
 DIRECTIONS = 720
 """Points on the edge of the joint region."""
 

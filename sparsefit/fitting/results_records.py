@@ -34,6 +34,9 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
+UNKNOWN = Estimate(None, None, None)
+
+
 @dataclass(frozen=True)
 class Regime:
     """One stretch of the curve, by the share w = (c1/B)/(c1/B + c2) of the steps that more examples remove.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.fitting.results import Estimate
 from sparsefit.fitting.validation_records import Claim
-from sparsefit.report.decomposition_table import cell
+from sparsefit.report.fit_table import WORDS
 from sparsefit.report.material import Material, Workload, sparsity_of
 from sparsefit.report.style import sparsity_label
-from sparsefit.report.tables import WORDS
+from sparsefit.report.terminal import cell
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from sparsefit.fitting.decomposition import Decomposition, Network
 from sparsefit.fitting.fitted_parts import FittedParts
-from sparsefit.fitting.results import Estimate
-from sparsefit.quantity import Quantity
+from sparsefit.report.terminal import cell, new_table
 
 PARTS = {
     "delta": "Δ = 2(f(w₁) − f∞)",
@@ -50,10 +49,6 @@ FURTHER = {
 FITTED = {"c1": "fitted c1", "c2": "fitted c2", "critical_batch_size": "fitted c1/c2"}
 
 
-WIDEST = 1000
-"""Columns that a table may take."""
-
-
 def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, layers: bool = False) -> Group:
     """Return everything that ``sparsefit decompose`` prints.
 
@@ -79,16 +74,6 @@ def render(decomposition: Decomposition, fitted: FittedParts | None = None, *, l
         parts += ["", layer_table(networks)]
     parts += ["", *(Text(sentence) for sentence in remarks(decomposition))]
     return Group(*parts)
-
-
-def show(console: Console, output: Group) -> None:
-    """Print tables whole, whatever the width of the terminal, and fold sentences."""
-    folded = console.width
-    console.height = console.height  # a width alone does not count on a dumb terminal
-    for part in output.renderables:
-        console.width = WIDEST if isinstance(part, Table) else folded
-        console.print(part, highlight=False)
-    console.width = folded
 
 
 def headline(decomposition: Decomposition) -> str:
@@ -154,42 +139,9 @@ def layer_table(networks: Sequence[Network]) -> Table:
     return table
 
 
-def new_table(title: str, columns: Iterable[str]) -> Table:
-    """Return an empty table with labels on the left."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column(title, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="left", no_wrap=True)
-    return table
-
-
 def name_of(network: Network) -> str:
     """Return the heading of a column."""
     return f"sparsity {network.sparsity:g}" if network.sparsity else "dense"
-
-
-def cell(number: Quantity | Estimate | None) -> str:
-    """Return ``value [low, high]`` to three digits; a one-sided limit as such."""
-    if number is None:
-        return ""
-    if number.value is None:
-        limits = [f"> {digits(number.low)}"] if number.low is not None else []
-        limits += [f"< {digits(number.high)}"] if number.high is not None else []
-        return " and ".join(limits) or "not determined"
-    if number.low is None and number.high is None:
-        return digits(number.value)
-    low = "0" if number.low is None else digits(number.low)
-    high = "∞" if number.high is None else digits(number.high)
-    return f"{digits(number.value)} [{low}, {high}]"
-
-
-def digits(value: float) -> str:
-    """Return three significant digits, without an exponent where that reads well."""
-    if 1000 <= abs(value) < 1e6:
-        return f"{value:,.0f}"
-    if 0.001 <= abs(value) < 1000:
-        return f"{value:#.3g}".rstrip(".")
-    return f"{value:.2e}" if value else "0"
 
 
 def product(network: Network) -> str:

@@ -7,8 +7,7 @@ from rich.text import Text
 
 from sparsefit.fitting.plan import PlanResult
 from sparsefit.fitting.results_records import Estimate
-from sparsefit.report.decomposition_table import cell
-from sparsefit.report.tables import grouped, lead, named, varying
+from sparsefit.report.terminal import cell, grouped, lead, named, varying
 
 LIMITS = {
     "batch_size": "At a batch size of {:,.10g}",

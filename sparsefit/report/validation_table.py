@@ -12,8 +12,7 @@ from rich.text import Text
 
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import Claim, ValidationResult
-from sparsefit.report.decomposition_table import cell, digits
-from sparsefit.report.tables import grouped, named, plain, varying
+from sparsefit.report.terminal import cell, digits, grouped, named, plain, varying
 
 STYLES = {"holds": "green", "fails": "bold red", "cannot tell": "yellow"}
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from sparsefit import fit as fit_table
 from sparsefit.cli import group
 from sparsefit.errors import InputError
-from sparsefit.report.decomposition_table import show
-from sparsefit.report.tables import render
+from sparsefit.report.fit_table import render
+from sparsefit.report.terminal import show
 
 ROOT = Path(__file__).parents[2]
 CBS = str(ROOT / "examples" / "cbs_pretraining.csv")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.fitting.results import CurveFit, FitResult
-from sparsefit.report.tables import plain, varying
+from sparsefit.report.style import MARKERS
+from sparsefit.report.terminal import plain, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 NAMED = 10
 """Groups up to which a legend names them."""
 LINE = 44

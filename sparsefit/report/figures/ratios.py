@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsefit.fitting.claims import PAPER_RANGE
 from sparsefit.report.material import Material, Workload, sparsity_of
 from sparsefit.report.style import in_order, legend_below, legible, log_axis, panels, positive_range
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-RANGE = (1.5, 4.5)
-"""What Lee et al. report for sparsity 0.9, over all their workloads."""
 
 COLUMNS = ["workload", "sparsity", "kind", "batch_size", "ratio", "low", "high"]
 
@@ -92,10 +90,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     workloads = list(dict.fromkeys(frame["workload"]))
     sparsities = sorted(frame["sparsity"].unique())
     figure, axes = panels(len(workloads), 3, height=1.9, sharey=True)
-    values = positive_range(frame["ratio"], RANGE, 1.0)
+    values = positive_range(frame["ratio"], PAPER_RANGE, 1.0)
     for part, workload in zip(axes, workloads, strict=True):
         group = frame[frame["workload"] == workload]
-        part.axhspan(*RANGE, color="#eeeeee", zorder=0, label="1.5 to 4.5")
+        low, high = PAPER_RANGE
+        part.axhspan(low, high, color="#eeeeee", zorder=0, label=f"{low:g} to {high:g}")
         part.axhline(1, color="black", linewidth=0.6)
         for sparsity in sparsities:
             style = in_order(sparsities.index(sparsity), max(len(sparsities), 2))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sparsefit.fitting.columns import normalise
 from sparsefit.fitting.results import CurveFit, FitResult, Ratio, Regime
-from sparsefit.report.decomposition_table import cell, digits, new_table
+from sparsefit.report.terminal import cell, digits, grouped, lead, named, plain, varying
 
 REGIMES = {
     "linear_scaling": "linear scaling",
@@ -72,14 +70,6 @@ def headline(result: FitResult) -> list[str]:
         lead = "all groups" if len(groups) > 1 else "the group"
         said.append(f"{lead}: " + ", ".join(f"{name} {plain(groups[0][name])}" for name in common))
     return said
-
-
-def varying(groups: list[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names whose values differ between groups; where there is one group, its sparsity."""
-    names = tuple(groups[0])
-    if len(groups) == 1:
-        return tuple(name for name in names if normalise(name) == "sparsity") or names[-1:]
-    return tuple(name for name in names if any(group[name] != groups[0][name] for group in groups))
 
 
 def fit_table(fits: Iterable[CurveFit], keys: tuple[str, ...]) -> Table:
@@ -149,27 +139,3 @@ def ratio_table(ratios: Iterable[Ratio], keys: tuple[str, ...]) -> Table:
 def sentence(fit: CurveFit, keys: tuple[str, ...]) -> str:
     """Return the verdict and its reason."""
     return f"{lead(fit.group, keys)}{WORDS[fit.verdict]}. {fit.verdict_reason}"
-
-
-def grouped(keys: tuple[str, ...], columns: Iterable[str], first: str = "") -> Table:
-    """Return an empty table with the names of the groups on the left."""
-    names = keys or ("",)
-    table = new_table(first + names[0], names[1:])
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
-
-
-def named(group: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
-    """Return the cells that name a group."""
-    return [plain(group[name]) for name in keys] or ["all rows"]
-
-
-def lead(group: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    """Return what a sentence on one group begins with."""
-    return ", ".join(f"{name} {plain(group[name])}" for name in keys) + ": " if keys else ""
-
-
-def plain(value: Any) -> str:
-    """Return a value of a group as text."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,9 +10,9 @@ from rich.console import Console
 
 import sparsefit
 from sparsefit.fitting.results_records import Estimate
-from sparsefit.report.decomposition_table import cell, digits, show
 from sparsefit.report.figures.fit import LINE, draw, name_groups
-from sparsefit.report.tables import render
+from sparsefit.report.fit_table import render
+from sparsefit.report.terminal import cell, digits, show
 
 SIZES = 2.0 ** np.arange(1, 13)
 
