@@ -98,7 +98,8 @@ def measure_steps(
     for name in columns.by:
         if normalise(name) == "sparsity":
             share = pd.to_numeric(table[name], errors="coerce").to_numpy(float)
-            outside = ~((share >= 0) & (share < 1))
+            none = table[name].str.lower().isin(MISSING).to_numpy()  # of a table that is joined to others
+            outside = ~((share >= 0) & (share < 1)) & ~none
             refuse(table, name, outside, "the share of zeros, from 0 (dense) to below 1, not percent")
         frame[f"by {name}"] = identity(table[name])
     by = [f"by {name}" for name in columns.by]

@@ -95,6 +95,14 @@ def test_batch_size_with_a_miss_among_its_replicates_is_left_out_of_the_means():
     assert judged(table, "lack_of_fit").value == judged(rest, "lack_of_fit").value
 
 
+def test_tables_without_a_sparsity_may_stand_beside_others():
+    table = steps_table(dense=(DENSE, hyperbola()), sparse=(SPARSE, hyperbola(40_000, 300)))
+    other = steps_table(other=({"model": "big"}, hyperbola())).drop(columns="replicate")
+    joined = pd.concat([table.drop(columns="replicate").astype(str), other.astype(str)]).fillna("")
+    groups = [fit.group["sparsity"] for fit in validate(joined).fit.fits]
+    assert sorted(str(group) for group in groups) == ["", "0.0", "0.9"]
+
+
 def test_scaling_is_the_rule_of_the_paper():
     table = steps_table(dense=(DENSE, hyperbola()), noise=1e-6)
     claim = judged(table, "scaling_prediction")
