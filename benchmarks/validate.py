@@ -73,6 +73,9 @@ SCENARIOS = {
         Scenario("smooth knee p = 0.6, 3 %, evaluation every 16", knee(0.6), "fails", eval_interval=16),
         Scenario("c1/B^0.8 + c2, 3 % noise", power(0.8), "fails"),
         Scenario("c1/B^0.8 + c2, 3 %, evaluation every 16", power(0.8), "fails", eval_interval=16),
+        Scenario("coarse, c1/B + c2", knee(1), "holds", coarse=True),
+        Scenario("coarse, max(c1/B, c2)", knee(50), "fails", coarse=True),
+        Scenario("coarse, 8,000/B^0.5", lambda size: 8_000 / size**0.5, "fails", coarse=True),
     ),
     "universal_trend": (
         Scenario("8 curves c1/B + c2", knee(1), "holds", others=family(7)),
