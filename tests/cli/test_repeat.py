@@ -1,22 +1,9 @@
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from sparsefit.cli import group
-from sparsefit.errors import SparsefitError
+from tests.cli.invoking import invoke, message
 
 GRID = ("--workload", "digits", "--batch-sizes", "64", "--sparsity", "0.9", "--trials", "2", "--jobs", "1")
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(group, [str(argument) for argument in arguments], catch_exceptions=True)
-
-
-def message(*arguments):
-    """What an expected error says; anything but one is a failure of the test."""
-    result = invoke(*arguments)
-    assert isinstance(result.exception, SparsefitError), result
-    return str(result.exception)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ import time
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from sparsefit.cli import group, main
-from sparsefit.errors import SparsefitError
+from sparsefit.cli import main
 from sparsefit.experiment import prune
 from sparsefit.experiment.engine import InProcess
+from tests.cli.invoking import invoke, message
 
 SMALL = [
     "--workload",
@@ -29,17 +28,6 @@ SMALL = [
     "--jobs",
     "1",
 ]
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(group, [str(argument) for argument in arguments], catch_exceptions=True)
-
-
-def message(*arguments):
-    """What an expected error says; anything but one is a failure of the test."""
-    result = invoke(*arguments)
-    assert isinstance(result.exception, SparsefitError), result
-    return str(result.exception)
 
 
 @pytest.fixture(scope="module")

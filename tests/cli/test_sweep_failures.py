@@ -7,23 +7,14 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from sparsefit.cli import group
-from sparsefit.errors import SparsefitError
 from sparsefit.experiment import store_file, workload
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
 from sparsefit.experiment.store import Store, open_store
 from sparsefit.experiment.study import Definition
+from tests.cli.invoking import message
 
 PAGE = 4096
-
-
-def message(*arguments):
-    """What an expected error says; anything but one is a failure of the test."""
-    result = CliRunner().invoke(group, [str(argument) for argument in arguments], catch_exceptions=True)
-    assert isinstance(result.exception, SparsefitError), result
-    return str(result.exception)
 
 
 def new(path, trials=60):
