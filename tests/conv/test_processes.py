@@ -1,5 +1,7 @@
 """Layers across processes: shared memory, spawned workers, distributed data parallel."""
 
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -9,6 +11,9 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsefit.conv import sparsify
 
 WORLD = 2
+
+WAIT = timedelta(minutes=2)
+"""torch's own is half an hour, and cannot be interrupted."""
 
 
 def make_model():
@@ -26,7 +31,7 @@ def batches():
 
 def work(rank, store, shared, results):
     """Take one gradient under DDP; the second process also writes into the shared layer."""
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD, timeout=WAIT)
     model = DistributedDataParallel(make_model())
     model(batches()[rank]).square().mean().backward()
     results[rank].copy_(torch.cat([p.grad.flatten() for p in model.parameters()]))
@@ -34,6 +39,9 @@ def work(rank, store, shared, results):
         with torch.no_grad():
             shared.values.add_(1.0)
     dist.barrier()  # nobody leaves while another still talks
+    # DDP must not be the last to hold the process group: its end would wait for the group's threads with
+    # the interpreter locked, and they for the interpreter, once in about a hundred times.
+    del model
     dist.destroy_process_group()
 
 
@@ -47,11 +55,7 @@ def test_ddp_averages_the_gradients_and_memory_is_shared(tmp_path):
     shared = make_model()[0].share_memory()
     before = shared.values.detach().clone()
     results = torch.zeros(WORLD, expected[0].numel()).share_memory_()
-    other = mp.get_context("spawn").Process(target=work, args=(1, tmp_path / "store", shared, results))
-    other.start()
-    work(0, tmp_path / "store", shared, results)
-    other.join()
-    assert other.exitcode == 0
+    mp.spawn(work, args=(tmp_path / "store", shared, results), nprocs=WORLD)
     for result in results:
         torch.testing.assert_close(result, torch.stack(expected).mean(0), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(shared.values, before + 1.0)
