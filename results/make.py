@@ -92,7 +92,10 @@ def count(sweeps: list[Path]) -> int:
     """Return how many trials of each study to count: those with which most studies are finished, or more."""
     whole = join(sweeps, steps_table)
     most = int(whole["trials"].max())
-    finished = {n: len(join(sweeps, steps_table, finished=True, first=n)) for n in range(FEWEST, most + 1)}
+    finished = {
+        n: int((join(sweeps, steps_table, finished=True, first=n)["trials"] == n).sum())
+        for n in range(FEWEST, most + 1)
+    }
     return max(finished, key=lambda n: (finished[n], n), default=most)
 
 

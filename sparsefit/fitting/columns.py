@@ -18,6 +18,7 @@ OPTIONAL = {
     "eval_interval": ("eval_interval", "evaluation_interval", "check_interval", "eval_every"),
     "status": ("status",),
     "trial": ("trial", "trial_id"),
+    "trials": ("trials",),
     "replicate": ("replicate", "replicate_id", "repeat", "rep", "seed"),
     "max_steps": ("max_steps", "train_steps", "step_budget"),
     "unfinished": ("unfinished",),

@@ -25,6 +25,9 @@ STATUS = {
 AMBIGUOUS = ("COMPLETE", "INCOMPLETE")
 """Words of the files of Shallue et al. that mean something else than the release's in lower case."""
 
+UNEQUAL = 1.25
+"""Times as many trials as another study that are told of."""
+
 MEANING = {word: status for status, words in STATUS.items() for word in words}
 MISSING = {"", "nan", "na", "n/a", "none", "null", "<na>"}
 
@@ -105,6 +108,7 @@ def measure_steps(
     by = [f"by {name}" for name in columns.by]
     study = [*by, "batch_size"]
     notes: list[str] = []
+    compare_searches(frame, table, columns, study, notes)
     frame = drop_diverged(frame, status == "diverged", study, notes)
     if name := columns.optional.get("unfinished"):
         frame = drop_unfinished(frame, table[name], study, notes)
@@ -118,6 +122,26 @@ def measure_steps(
     frame = frame.drop(columns=[f"by {name}" for name in own]).reset_index(drop=True)
     frame = frame.rename(columns=dict(zip(by, columns.by, strict=True)))
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
+
+
+def compare_searches(
+    frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, study: list[str], notes: list[str]
+) -> None:
+    """Note where some studies searched over more trials than others."""
+    import pandas as pd
+
+    if name := columns.optional.get("trial"):
+        counts = table[name].groupby([frame[key] for key in study], dropna=False).nunique()
+    elif name := columns.optional.get("trials"):
+        counts = pd.to_numeric(table[name], errors="coerce").dropna()
+    else:
+        return
+    few, many = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
+    if many > UNEQUAL * few:
+        notes.append(
+            f"studies have {few} to {many} trials: steps-to-result is the lowest of them, so fewer look "
+            "slower; compare equal numbers (sparsefit collect --first)"
+        )
 
 
 def drop_diverged(

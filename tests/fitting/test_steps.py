@@ -139,7 +139,7 @@ def test_trials_of_different_groups_are_kept_apart():
 def test_studies_with_diverged_trials_only_are_named():
     text = (
         "sparsity,batch_size,trial,steps,status\n"
-        "0,8,0,700,reached\n0,16,0,,diverged\n0,16,1,,diverged\n0.9,8,0,,diverged\n0.9,8,1,900,reached\n"
+        "0,8,0,700,reached\n0,8,1,750,reached\n0,16,0,,diverged\n0,16,1,,diverged\n0.9,8,0,,diverged\n0.9,8,1,900,reached\n"
     )
     found = measure(text)
     assert found.warnings == (
@@ -193,3 +193,26 @@ def test_studies_whose_trials_still_run_are_named_and_left_out_where_nothing_is_
 def test_a_sweep_that_has_only_begun_is_not_fitted():
     with pytest.raises(InputError, match="no study is finished or has a trial that reached its goal"):
         measure("batch_size,steps,status,max_steps,unfinished\n32,,not_reached,126,30\n")
+
+
+FEWER_TRIALS = ["batch_size,steps,trial", *(f"8,{500 + t},{t}" for t in range(4)), "16,300,0", "16,290,1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\n".join(FEWER_TRIALS), "batch_size,steps,trials\n8,500,4\n16,290,2\n"], ids=["trials", "steps"]
+)
+def test_a_study_that_searched_less_than_another_is_told_of(text):
+    assert "studies have 2 to 4 trials" in "\n".join(measure(text).warnings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch_size,steps,trials\n8,500,20\n16,290,18\n",
+        "batch_size,steps,trial,replicate\n8,500,0,0\n8,510,1,0\n8,500,0,1\n16,290,0,0\n16,280,1,0\n",
+        "batch_size,steps\n8,500\n16,290\n",
+    ],
+    ids=["nearly as many", "replicates", "not said"],
+)
+def test_studies_that_searched_alike_are_not(text):
+    assert not any("trials" in warning for warning in measure(text).warnings)
