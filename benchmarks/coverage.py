@@ -39,9 +39,9 @@ SCENARIOS = (
     Scenario("5 % noise", 0.05),
     Scenario("2 % noise", 0.02),
     Scenario("10 % noise", 0.10),
-    Scenario("grid 16, c2 = 150", 0.05, eval_interval=16),
-    Scenario("two studies censored", 0.05, censored=2),
-    Scenario("grid 16, two censored", 0.05, eval_interval=16, censored=2),
+    Scenario("5 % noise, evaluation every 16 steps", 0.05, eval_interval=16),
+    Scenario("5 % noise, the two smallest batch sizes right-censored", 0.05, censored=2),
+    Scenario("both", 0.05, eval_interval=16, censored=2),
 )
 CHUNK = 50
 ONE_SIDED = (
@@ -139,7 +139,9 @@ def main() -> None:
     if options.json:
         scenarios = [asdict(scenario) for scenario in (*SCENARIOS, *ONE_SIDED)]
         settings = {"curves": options.curves, "seed": options.seed, "scenarios": scenarios}
-        options.json.write_text(json.dumps({"settings": settings, "coverage": two, "limits": one}, indent=1))
+        options.json.write_text(
+            json.dumps({"settings": settings, "coverage": two, "limits": one}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Decomposition: coverage of β's interval, accuracy against closed forms, wall time and memory.
 
-    python benchmarks/decompose.py coverage [--repeats 2000]
-    python benchmarks/decompose.py accuracy
+    python benchmarks/decompose.py coverage [--repeats 2000] [--json decompose.json]
+    python benchmarks/decompose.py accuracy [--json accuracy.json]
     python benchmarks/decompose.py cost --workload w1 --data-dir FOLDER
 
 Coverage: the per-example gradients of real networks are measured once, along training; then the estimator
@@ -11,11 +11,13 @@ draws its sample from them as `gradient_noise` does, again and again. The truth 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,9 +61,10 @@ def populations(sparsity: float, seed: int = 0) -> Iterator[Any]:
         weights = weights - 0.05 * gradient.float()
 
 
-def coverage(repeats: int) -> None:
-    """Print how often the 95 % interval of β holds the β of the whole training set."""
+def coverage(repeats: int) -> list[dict[str, float]]:
+    """Print, and return, how often the 95 % interval of β holds the β of the whole training set."""
     generator = np.random.default_rng(0)
+    rows: list[dict[str, float]] = []
     print("| sparsity | step | examples drawn | bias | relative s.d. | covered by 95 % | even draws cover |")
     print("|---|---|---|---|---|---|---|")
     for sparsity in (0.0, 0.9):
@@ -75,12 +78,22 @@ def coverage(repeats: int) -> None:
                     mean_interval(squares[generator.integers(len(squares), size=n)]) for _ in range(repeats)
                 ]
                 values = np.array([estimate.value for estimate in estimates])
+                row = {
+                    "sparsity": sparsity,
+                    "step": step,
+                    "examples": n,
+                    "bias": values.mean() / truth - 1,
+                    "relative_sd": values.std() / truth,
+                    "covered": covered(estimates, truth),
+                    "even_covered": covered(even, truth),
+                }
+                rows.append(row)
                 print(
-                    f"| {sparsity:g} | {step} | {n} | {values.mean() / truth - 1:+.2%} "
-                    f"| {values.std() / truth:.1%} | {covered(estimates, truth):.1%} "
-                    f"| {covered(even, truth):.1%} |",
+                    f"| {sparsity:g} | {step} | {n} | {row['bias']:+.2%} | {row['relative_sd']:.1%} "
+                    f"| {row['covered']:.1%} | {row['even_covered']:.1%} |",
                     flush=True,
                 )
+    return rows
 
 
 def covered(estimates: Iterable[Any], truth: float) -> float:
@@ -88,8 +101,8 @@ def covered(estimates: Iterable[Any], truth: float) -> float:
     return float(np.mean([estimate.low <= truth <= estimate.high for estimate in estimates]))
 
 
-def accuracy() -> None:
-    """Print the largest relative errors of L and β on random small networks, by their full Hessians."""
+def accuracy() -> dict[str, float]:
+    """Print, and return, the largest errors of L and β on random small networks, by their full Hessians."""
     errors: dict[str, list[float]] = {"L (float64)": [], "L (float32)": [], "β (float32)": []}
     for seed in range(20):
         torch.manual_seed(seed)
@@ -112,8 +125,10 @@ def accuracy() -> None:
         errors["L (float32)"].append(local_smoothness(single, v, v + d.float()).value / truth - 1)
         noise = gradient_noise(single, v, single.evaluate(v), None, np.random.default_rng(0))
         errors["β (float32)"].append(noise.beta.value / beta - 1)
-    for name, found in errors.items():
-        print(f"{name}: largest relative error {np.abs(found).max():.2e} over {len(found)} networks")
+    largest = {name: float(np.abs(found).max()) for name, found in errors.items()}
+    for name, error in largest.items():
+        print(f"{name}: largest relative error {error:.2e} over {len(errors[name])} networks")
+    return largest
 
 
 def cost(arguments: list[str]) -> None:
@@ -132,13 +147,17 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["coverage", "accuracy", "cost"])
     parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--json", type=Path)
     known, rest = parser.parse_known_args()
-    if known.what == "coverage":
-        coverage(known.repeats)
-    elif known.what == "accuracy":
-        accuracy()
-    else:
+    if known.what == "cost":
         cost(rest)
+        return
+    if known.what == "coverage":
+        found: dict[str, Any] = {"repeats": known.repeats, "coverage": coverage(known.repeats)}
+    else:
+        found = {"largest_relative_error": accuracy()}
+    if known.json:
+        known.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

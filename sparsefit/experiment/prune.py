@@ -7,13 +7,7 @@ largest of the whole network. So the masks of one model and seed are nested over
 from __future__ import annotations
 
 import copy
-import io
-import json
-import math
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +18,6 @@ from torch import Tensor, nn
 from sparsefit.errors import InputError
 from sparsefit.experiment.data import DataSet
 from sparsefit.experiment.saliency import grasp, magnitude, random, snip, synflow
-from sparsefit.whole_file import write_whole
 
 Masks = dict[str, Tensor]
 """Bool tensors by parameter name; True keeps. Every parameter of the model has one."""
@@ -45,14 +38,6 @@ SCOPES = ("all", "one-batch")
 
 BATCH = 100
 """Examples whose mean loss is one term of the saliency."""
-
-FORMAT = "sparsefit.masks/1"
-
-DAMAGE = (
-    *(OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What reading a damaged archive may raise."""
 
 
 def saliencies(
@@ -132,11 +117,20 @@ def top(model: nn.Module, saliency: Mapping[str, Tensor], sparsity: float) -> Ma
     Raises
     ------
     InputError
-        A sparsity outside [0, 1), or one that would keep nothing.
+        A sparsity outside [0, 1), or one that would keep nothing; saliencies that are NaN or those of another
+        model.
     """
     n = sum(values.numel() for values in saliency.values())
     kept = kappa(n, sparsity)
     masks = keep_all(model)
+    for name, values in saliency.items():
+        if name not in masks or values.shape != masks[name].shape:
+            own = f"of shape {tuple(masks[name].shape)}" if name in masks else "absent"
+            raise InputError(
+                f"saliency of {name!r}: got one of shape {tuple(values.shape)}, in the model it is {own}"
+            )
+        if values.isnan().any():
+            raise InputError(f"saliency of {name!r}: got NaN, which has no place among the largest")
     flat = torch.cat([values.flatten() for values in saliency.values()])
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[torch.sort(flat, descending=True, stable=True).indices[:kept]] = True
@@ -201,45 +195,11 @@ def prunable(model: nn.Module, *, biases: bool) -> list[str]:
 
 
 def apply(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Set the pruned parameters to 0, in place."""
+    """Set the pruned parameters to 0, in place; the masks are those of all parameters of this model."""
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        if name not in masks or masks[name].shape != parameter.shape:
+            raise InputError(f"masks: got none for {name!r} of shape {tuple(parameter.shape)}")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in parameters.items():
             parameter.mul_(masks[name])
-
-
-def save(path: str | Path, masks: Mapping[str, Tensor], **metadata: Any) -> None:
-    """Write masks to an npz file, a bit each, and metadata (model, seed, sparsity ..) as JSON; atomic."""
-    header = {
-        "format": FORMAT,
-        "shapes": {name: list(mask.shape) for name, mask in masks.items()},
-        **metadata,
-    }
-    arrays = {name: np.packbits(mask.cpu().numpy().ravel()) for name, mask in masks.items()}
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{"/": np.array(json.dumps(header))}, **arrays)
-    write_whole(Path(path), content.getvalue())
-
-
-def load(path: str | Path) -> tuple[Masks, dict[str, Any]]:
-    """Read masks and metadata that `save` wrote; never unpickles.
-
-    Raises
-    ------
-    InputError
-        The file is missing, damaged or not of this format.
-    """
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            header = json.loads(str(archive["/"]))
-            if header.pop("format") != FORMAT:
-                raise ValueError("another format")
-            found = {}
-            for name, shape in header.pop("shapes").items():
-                packed, count = archive[name], math.prod(shape)
-                if len(packed) != -(-count // 8):
-                    raise ValueError(f"{name} has bytes for another shape than {shape}")
-                bits = np.unpackbits(packed, count=count)
-                found[name] = torch.from_numpy(bits.astype(bool).reshape(shape))
-    except DAMAGE as error:
-        raise InputError(f"{path} cannot be read as masks ({FORMAT}): {error}") from error
-    return found, header

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
 from sparsefit.errors import InputError
-from sparsefit.experiment import data, model, prune
+from sparsefit.experiment import data, mask_file, model, prune
 from sparsefit.experiment.blocked_model import make_blocked
 from sparsefit.experiment.goal import GoalCheck
 from sparsefit.experiment.network import Network, TorchNetwork
@@ -205,7 +205,7 @@ class TrialRunner:
                 # To share is to save time: a trial does not fail because a disk is full.
                 with contextlib.suppress(OSError):
                     self.masks_dir.mkdir(exist_ok=True)
-                    prune.save(self._mask_file(seed, each), found, **self._made_by(initial, seed, each))
+                    mask_file.save(self._mask_file(seed, each), found, **self._made_by(initial, seed, each))
         return self._masks[seed, sparsity]
 
     def _mask_file(self, seed: int, sparsity: float) -> Path:
@@ -231,7 +231,7 @@ class TrialRunner:
         if self.masks_dir is None or not self._mask_file(seed, sparsity).exists():
             return None
         try:
-            found, made_by = prune.load(self._mask_file(seed, sparsity))
+            found, made_by = mask_file.load(self._mask_file(seed, sparsity))
         except InputError:
             return None
         return found if made_by == self._made_by(initial, seed, sparsity) else None

@@ -182,30 +182,32 @@ def test_apply_zeroes_what_is_pruned_and_nothing_else(small, digits, order):
         assert torch.equal(parameter, torch.where(masks[name], before[name], 0.0))
 
 
-def test_masks_survive_a_file_with_their_metadata(small, digits, order, tmp_path):
-    masks = prune.masks(small, digits, order, 0.7)
-    prune.save(tmp_path / "masks.npz", masks, model="small", seed=0, sparsity=0.7)
-    loaded, metadata = prune.load(tmp_path / "masks.npz")
-    assert metadata == {"model": "small", "seed": 0, "sparsity": 0.7}
-    assert list(loaded) == list(masks)
-    assert all(torch.equal(loaded[name], masks[name]) for name in masks)
-    assert [path.name for path in tmp_path.iterdir()] == ["masks.npz"]
+@pytest.mark.parametrize("what", ["another name", "another shape", "NaN"])
+def test_saliencies_of_another_model_are_refused(what, small, digits, order):
+    found = prune.saliencies(small, digits, order)
+    first = next(iter(found))
+    if what == "another name":
+        found["other"] = found.pop(first)
+    elif what == "another shape":
+        found[first] = found[first].flatten()
+    else:
+        found[first].view(-1)[0] = torch.nan
+    with pytest.raises(InputError, match=r"saliency of '.*': got"):
+        prune.top(small, found, 0.5)
 
 
-@pytest.mark.parametrize("what", ["absent", "text", "pickled", "foreign", "truncated"])
-def test_a_file_that_holds_no_masks_is_refused_and_never_unpickled(what, small, tmp_path):
-    path = tmp_path / "masks.npz"
-    if what == "text":
-        path.write_text("masks")
-    elif what == "pickled":
-        np.savez(path, **{"/": np.array([object()])})
-    elif what == "foreign":
-        np.savez(path, weights=np.zeros(3))
-    elif what == "truncated":
-        prune.save(path, {name: p > 0 for name, p in small.named_parameters()})
-        path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"masks\.npz cannot be read as masks"):
-        prune.load(path)
+@pytest.mark.parametrize("what", ["no mask", "another shape"])
+def test_masks_of_another_model_are_refused_before_anything_is_pruned(what, small):
+    before = [p.detach().clone() for p in small.parameters()]
+    masks = {name: torch.zeros_like(mask) for name, mask in prune.keep_all(small).items()}
+    last = list(masks)[-1]
+    if what == "no mask":
+        del masks[last]
+    else:
+        masks[last] = masks[last][None]
+    with pytest.raises(InputError, match=f"got none for '{last}'"):
+        prune.apply(small, masks)
+    assert all(torch.equal(p, was) for p, was in zip(small.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("method", ["snip", "grasp", "synflow", "magnitude"])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparsefit.errors import InputError
-from sparsefit.experiment import model, prune
+from sparsefit.experiment import mask_file, model, prune
 from sparsefit.experiment.data import ExampleOrder
 from sparsefit.experiment.engine import InProcess, LocalProcesses
 from sparsefit.experiment.goal import GoalCheck
@@ -194,7 +194,7 @@ def test_masks_are_shared_between_workers_and_a_damaged_or_foreign_one_is_made_a
     for name, mask in expected.items():
         assert torch.equal(found[name], mask)
     (path,) = (tmp_path / "masks").glob(f"trial-0-sparsity-{sparsity:g}.npz")
-    prune.save(path, {name: ~mask for name, mask in expected.items()}, seed=7)
+    mask_file.save(path, {name: ~mask for name, mask in expected.items()}, seed=7)
     assert torch.equal(third.masks(initial, 0, sparsity)["fc.weight"], expected["fc.weight"])
     assert made == [1]
     path.write_bytes(b"not a mask")
@@ -236,7 +236,7 @@ def test_two_processes_that_make_one_mask_at_the_same_time_agree_and_leave_one_w
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
-    stored, _ = prune.load(folder / f"trial-0-sparsity-{sparsity:g}.npz")
+    stored, _ = mask_file.load(folder / f"trial-0-sparsity-{sparsity:g}.npz")
     for name, mask in stored.items():
         assert np.array_equal(first[name], mask.numpy())
         assert np.array_equal(second[name], mask.numpy())

@@ -1,7 +1,6 @@
 """Claims about one curve and about sparse groups: what holds, what fails, what cannot be told."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -214,12 +213,3 @@ def test_workloads_without_a_data_set_are_not_taken_for_one():
 def test_argument_that_is_not_positive_is_refused(option, value):
     with pytest.raises(InputError, match=option):
         validate(steps_table(dense=(DENSE, hyperbola())), **{option: value})
-
-
-@pytest.mark.parametrize("file", ["validate.json", "validate_search.json"])
-def test_the_page_has_the_shares_that_the_benchmark_measured(file):
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "math.md").read_text(encoding="utf-8").replace("×", "x")
-    for row in json.loads((root / "benchmarks" / "results" / file).read_text())["verdicts"]:
-        shares = " | ".join(f"{row[verdict]:.1f}" for verdict in ("holds", "fails", "cannot tell"))
-        assert f"| `{row['claim']}` | {row['truth']} | {row['right']} | {shares} |" in page
