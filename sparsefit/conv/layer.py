@@ -17,6 +17,13 @@ from sparsefit.errors import InputError
 
 _Dense = TypeVar("_Dense", nn.Conv2d, nn.Linear)
 
+HOOKS = (
+    *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
+    *("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks"),
+    "_load_state_dict_post_hooks",
+)
+"""What a module keeps its hooks in."""
+
 
 class SparseConv2d(SparseLayer):
     """2-D convolution with a fixed mask; equivalent to ``torch.nn.Conv2d`` with ``weight * mask``.
@@ -207,8 +214,7 @@ def _check_dense(layer: nn.Module, kind: type[nn.Module]) -> None:
             raise InputError(
                 f"the {part} of this {name} has hooks, which would be lost: hook the new parameter"
             )
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    if any(getattr(layer, hook) for hook in hooks):
+    if any(getattr(layer, hooks) for hooks in HOOKS):
         raise InputError(f"this {name} has hooks, which would be lost: remove them and hook the sparse layer")
 
 

@@ -55,10 +55,10 @@ def with_tensor_hook():
     return conv
 
 
-def hooked():
+def hooked(register):
     """Return a convolution with a hook."""
     conv = Case().conv()
-    conv.register_forward_hook(lambda *_: None)
+    getattr(conv, register)(lambda *_: None)
     return conv
 
 
@@ -97,7 +97,8 @@ def test_a_wrong_mask_is_refused(mask, message):
             prune.random_unstructured(Case().conv(), "weight", 0.5),
             "computed from other parameters .*prune.remove",
         ),
-        (hooked(), "has hooks, which would be lost"),
+        (hooked("register_forward_hook"), "has hooks, which would be lost"),
+        (hooked("register_load_state_dict_post_hook"), "has hooks, which would be lost"),
         (nn.Conv2d(4, 5, 3, dtype=torch.complex64), "needs real floating-point weights, got torch.complex64"),
     ],
 )
