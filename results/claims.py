@@ -101,7 +101,15 @@ def slowdown() -> Row:
 
 def figure_12() -> Row:
     """Compare steps at 90 % and dense at each batch size."""
-    return judged("ratio at each B", "1.5 to 4.5 (Fig. 12)", "sparse_over_dense", sparsity=0.9)
+    found = [claim for claim in claims("sparse_over_dense", sparsity=0.9) if claim["value"] is not None]
+
+    def ends(claim: Record) -> str:
+        rows = claim["details"]
+        return " to ".join(f"{row['value']:.3g} at B = {row['batch_size']:g}" for row in (rows[0], rows[-1]))
+
+    ours = "; ".join(f"{c['group']['workload'].upper()}: {c['verdict']}, {ends(c)}" for c in found)
+    verdict = together(claim["verdict"] for claim in found)
+    return "ratio at each B", "1.5 to 4.5 (Fig. 12)", ours or "no finished pair of studies", verdict
 
 
 def falling() -> Row:
@@ -172,6 +180,18 @@ def best_rates() -> Iterator[Row]:
             apart = above < low or below > high
             verdict = "same" if best.between(low, high).all() else "different" if apart else "cannot tell"
         yield f"W2: best {name.replace('_', ' ')}", said, ours, verdict
+
+
+def growing_rates() -> Row:
+    """Say as which power of B the best learning rate grows, and where that is for sure."""
+    found = list(claims("learning_rate_grows"))
+    parts: dict[str, list[str]] = {}
+    for claim in found:
+        power = f" {measured(claim, '{:.2f}')}" if claim["value"] is not None else ""
+        parts.setdefault(claim["verdict"], []).append(f"{group_name(claim['group'])}{power}")
+    ours = "; ".join(f"{verdict}: {', '.join(groups)}" for verdict, groups in parts.items())
+    verdict = together(claim["verdict"] for claim in found)
+    return "best learning rate grows as a power of B", "it grows (Section 2.3)", ours, verdict
 
 
 def inside() -> Row:
@@ -262,7 +282,7 @@ def all_claims() -> list[Row]:
         ),
         momentum(),
         *best_rates(),
-        judged("best learning rate grows with B", "yes (Section 2.3)", "learning_rate_grows"),
+        growing_rates(),
         inside(),
         judged_uncapped(
             "linear boundary between complete and incomplete trials",
