@@ -16,8 +16,9 @@ demo: .venv/installed
 results: .venv/installed
 	$(BIN)/python results/make.py
 
+# A worker has one core; tests of threads set their own number.
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: .venv/installed
 	$(BIN)/ruff check .
