@@ -26,9 +26,9 @@ Row = tuple[str, str, str, str]
 NO_CAP = "Capped trials do not show where they would have ended; it takes a sweep with `--no-cap`"
 
 
-def judged(claim: str, paper: str, name: str, **where: object) -> Row:
+def judged(claim: str, paper: str, name: str) -> Row:
     """Return the row of a claim that `sparsefit validate` judges; groups that share its answer together."""
-    found = list(claims(name, **where))  # type: ignore[arg-type]
+    found = list(claims(name))
     ours = by_answer(found, lambda each: f"{each['verdict']} ({each['reason'].rstrip('.')})")
     return claim, paper, ours or "no finished studies", together(each["verdict"] for each in found)
 
@@ -45,11 +45,18 @@ def brief(claim: str, paper: str, name: str) -> Row:
     return claim, paper, ours or "no finished studies", together(each["verdict"] for each in found)
 
 
-def by_answer(found: Iterable[Record], answer: Callable[[Record], str]) -> str:
+def name_of(claim: Record) -> str:
+    """Name the group that a claim speaks of."""
+    return group_name(claim["group"])
+
+
+def by_answer(
+    found: Iterable[Record], answer: Callable[[Record], str], name: Callable[[Record], str] = name_of
+) -> str:
     """Return each answer behind the groups that share it."""
     groups: dict[str, list[str]] = {}
     for each in found:
-        groups.setdefault(answer(each), []).append(group_name(each["group"]))
+        groups.setdefault(answer(each), []).append(name(each))
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in groups.items())
 
 
@@ -185,11 +192,11 @@ def best_rates() -> Iterator[Row]:
 def growing_rates() -> Row:
     """Say as which power of B the best learning rate grows, and where that is for sure."""
     found = list(claims("learning_rate_grows"))
-    parts: dict[str, list[str]] = {}
-    for claim in found:
-        power = f" {measured(claim, '{:.2f}')}" if claim["value"] is not None else ""
-        parts.setdefault(claim["verdict"], []).append(f"{group_name(claim['group'])}{power}")
-    ours = "; ".join(f"{verdict}: {', '.join(groups)}" for verdict, groups in parts.items())
+
+    def with_power(claim: Record) -> str:
+        return name_of(claim) + (f" {measured(claim, '{:.2f}')}" if claim["value"] is not None else "")
+
+    ours = by_answer(found, lambda each: each["verdict"], with_power)
     verdict = together(claim["verdict"] for claim in found)
     return "best learning rate grows as a power of B", "it grows (Section 2.3)", ours, verdict
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def page(name):
-    """Return a page with the times sign as programs write it, and lines joined."""
+    """Return a page with the times sign as programs write it."""
     return (ROOT / "docs" / name).read_text(encoding="utf-8").replace("×", "x")
 
 

@@ -133,14 +133,14 @@ def compare_searches(
     if name := columns.optional.get("trial"):
         counts = table[name].groupby([frame[key] for key in study], dropna=False).nunique()
     elif name := columns.optional.get("trials"):
-        counts = pd.to_numeric(table[name], errors="coerce").dropna()
+        counts = pd.to_numeric(table[name], errors="coerce")
+        counts = counts[(counts > 0) & np.isfinite(counts)]
     else:
         return
-    few, many = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    if many > UNEQUAL * few:
+    if counts.max() > UNEQUAL * counts.min():
         notes.append(
-            f"studies have {few} to {many} trials: steps-to-result is the lowest of them, so fewer look "
-            "slower; compare equal numbers (sparsefit collect --first)"
+            f"studies have {counts.min():g} to {counts.max():g} trials: steps-to-result is the lowest of "
+            "them, so fewer look slower; compare equal numbers (sparsefit collect --first)"
         )
 
 

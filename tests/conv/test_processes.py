@@ -40,7 +40,8 @@ def work(rank, store, shared, results):
             shared.values.add_(1.0)
     dist.barrier()  # nobody leaves while another still talks
     # DDP must not be the last to hold the process group: its end would wait for the group's threads with
-    # the interpreter locked, and they for the interpreter, once in about a hundred times.
+    # the interpreter locked, and they for the interpreter, once in about a hundred times. Dense layers of
+    # torch hang alike.
     del model
     dist.destroy_process_group()
 

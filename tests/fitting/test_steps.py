@@ -216,3 +216,10 @@ def test_a_study_that_searched_less_than_another_is_told_of(text):
 )
 def test_studies_that_searched_alike_are_not(text):
     assert not any("trials" in warning for warning in measure(text).warnings)
+
+
+@pytest.mark.parametrize("cell", ["inf", "0", "-3", "nan", "many", ""])
+def test_a_number_of_trials_that_is_none_is_not_compared(cell):
+    found = measure(f"batch_size,steps,trials\n8,500,20\n16,290,{cell}\n")
+    assert list(found.table.steps) == [500, 290]
+    assert not any("trials" in warning for warning in found.warnings)

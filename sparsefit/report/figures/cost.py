@@ -126,4 +126,4 @@ def add_lines(axes: Axes, sums: pd.DataFrame, names: dict[str, str], label: str)
     log_axis(axes, "y", *positive_range(sums[list(known)]), base=10)
     axes.set_xlabel("batch size B")
     axes.set_ylabel(label)
-    axes.legend(loc="best")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1))  # lines may be anywhere inside
