@@ -101,7 +101,7 @@ def command(
     from rich.console import Console
 
     from sparsefit.fitting import decomposition_file
-    from sparsefit.fitting.fitted_parts import load_fitted
+    from sparsefit.fitting.fit_file import read_parts
     from sparsefit.report.decomposition_table import render
     from sparsefit.report.terminal import show
 
@@ -116,14 +116,14 @@ def command(
     if source is not None:
         refuse_measuring(context)
         decomposition = decomposition_file.load(source)
-        fitted = load_fitted(fit_path, decomposition.workload) if fit_path else None
+        fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     else:
         if not options["sparse"]:
             raise InputError("give --sparse, like --sparse 0.9, to measure, or --from to print a saved file")
         if fit_path is not None:
-            load_fitted(fit_path, str(options["workload"]))
+            read_parts(fit_path, str(options["workload"]))
         decomposition = measure(options, save)
-        fitted = load_fitted(fit_path, decomposition.workload) if fit_path else None
+        fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     if save is not None and source is not None:
         decomposition_file.save(save, decomposition)
     show(Console(), render(decomposition, fitted, layers=layers))

@@ -85,7 +85,7 @@ def command(
     if json_path is not None:
         write(json_path, as_json(result.to_dict()).encode())
     if csv_path is not None:
-        from sparsefit.report.fit_file import as_csv
+        from sparsefit.report.fit_csv import as_csv
 
         write(csv_path, as_csv(result).encode())
     if plot_path is not None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from sparsefit.errors import InputError
 from sparsefit.fitting.curves import Array
-from sparsefit.fitting.plan_file import FittedCurve, read_curves
+from sparsefit.fitting.fit_file import FittedCurve, read_curves
 from sparsefit.fitting.results import FitResult
 from sparsefit.fitting.results_records import UNKNOWN, Estimate
 

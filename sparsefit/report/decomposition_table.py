@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsefit.fitting.decomposition import Decomposition, Network
-from sparsefit.fitting.fitted_parts import FittedParts
+from sparsefit.fitting.fit_file import FittedParts
 from sparsefit.report.terminal import cell, new_table
 
 PARTS = {

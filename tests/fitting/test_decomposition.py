@@ -9,7 +9,7 @@ import pytest
 from sparsefit.errors import InputError
 from sparsefit.fitting import decomposition_file
 from sparsefit.fitting.decomposition import decompose
-from sparsefit.fitting.fitted_parts import load_fitted
+from sparsefit.fitting.fit_file import read_parts
 from sparsefit.quantity import Quantity, geometric_mean, mean_interval
 from sparsefit.trajectory import Point, Trajectory
 
@@ -177,7 +177,7 @@ def fit_file(path, groups):
 
 def test_fitted_parts_are_found_by_sparsity_and_workload(tmp_path):
     groups = [{"Workload": "W1", "Sparsity": 0.9}, {"workload": "w1"}, {"workload": "w2"}]
-    found = load_fitted(fit_file(tmp_path / "fit.json", groups), "w1").by_sparsity
+    found = read_parts(fit_file(tmp_path / "fit.json", groups), "w1").by_sparsity
     assert set(found) == {0.0, 0.9}
     assert found[0.9]["c2"].value is None
 
@@ -185,4 +185,4 @@ def test_fitted_parts_are_found_by_sparsity_and_workload(tmp_path):
 @pytest.mark.parametrize("groups", [[], [{"workload": "w2"}], [{"sparsity": 0}, {}]])
 def test_a_fit_without_one_group_a_sparsity_is_refused(groups, tmp_path):
     with pytest.raises(InputError):
-        load_fitted(fit_file(tmp_path / "fit.json", groups), "w1")
+        read_parts(fit_file(tmp_path / "fit.json", groups), "w1")
