@@ -6,10 +6,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparsefit.cli.given import given
 from sparsefit.cli.output import check_outputs
 from sparsefit.errors import InputError
 
@@ -78,14 +79,12 @@ SUBSET = 2_000
 @click.option("--fit", "fit_path", type=click.Path(path_type=Path), help="Fitted c1, c2 to print beside.")
 @click.option("--layers", is_flag=True, help="Add the share of each layer in β and in the curvature.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the numbers as JSON.")
-@click.pass_context
 def command(
-    context: click.Context,
     source: Path | None,
     fit_path: Path | None,
     layers: bool,
     save: Path | None,
-    **options: object,
+    **options: Any,
 ) -> None:
     """Measure Δ, L and β of c1 = ΔLβ/(μ²ε²), dense and sparse, over seeds.
 
@@ -106,7 +105,7 @@ def command(
     from sparsefit.report.terminal import show
 
     if save is not None:
-        inputs = [source, fit_path, str(options["workload"]) if source is None else None]
+        inputs = [source, fit_path, options["workload"] if source is None else None]
         check_outputs({"--save": str(save)}, [path for path in inputs if path is not None])
         if source is None and save.is_file() and save.stat().st_size:
             raise InputError(
@@ -114,14 +113,15 @@ def command(
                 "file, or delete it first"
             )
     if source is not None:
-        refuse_measuring(context)
+        if settled := given(MEASURING):
+            raise InputError(f"--from prints what its file holds; leave out {settled}")
         decomposition = decomposition_file.load(source)
         fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     else:
         if not options["sparse"]:
             raise InputError("give --sparse, like --sparse 0.9, to measure, or --from to print a saved file")
         if fit_path is not None:
-            read_parts(fit_path, str(options["workload"]))
+            read_parts(fit_path, options["workload"])
         decomposition = measure(options, save)
         fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     if save is not None and source is not None:
@@ -129,22 +129,11 @@ def command(
     show(Console(), render(decomposition, fitted, layers=layers))
 
 
-def refuse_measuring(context: click.Context) -> None:
-    """Refuse options that a saved file has settled."""
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in MEASURING
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise InputError(f"--from prints what its file holds; leave out {', '.join(given)}")
-
-
-def measure(options: dict[str, object], save: Path | None) -> Decomposition:
+def measure(options: dict[str, Any], save: Path | None) -> Decomposition:
     """Read the options, measure, and summarise; what is known after each seed is saved."""
-    sparsities = read_sparsities(str(options["sparse"]))
-    f_inf = read_f_inf(str(options["f_inf"]))
-    beta_examples = read_count(str(options["beta_examples"]), "--beta-examples")
+    sparsities = read_sparsities(options["sparse"])
+    f_inf = read_f_inf(options["f_inf"])
+    beta_examples = read_count(options["beta_examples"], "--beta-examples")
     curvature = options["curvature_examples"]
     confidence = positive(options["confidence"], "--confidence", below=1.0)
 
@@ -156,7 +145,7 @@ def measure(options: dict[str, object], save: Path | None) -> Decomposition:
     from sparsefit.fitting import decomposition_file
     from sparsefit.fitting.decomposition import decompose
 
-    workload = workloads.load(str(options["workload"]))
+    workload = workloads.load(options["workload"])
     metaparameters = default_metaparameters(workload)
     if options["learning_rate"] is not None:
         metaparameters["learning_rate"] = positive(options["learning_rate"], "--learning-rate")
@@ -164,17 +153,17 @@ def measure(options: dict[str, object], save: Path | None) -> Decomposition:
         if "momentum" not in metaparameters:
             raise InputError(f"--momentum: the workload {workload.name!r} trains with {workload.optimizer}")
         metaparameters["momentum"] = positive(options["momentum"], "--momentum", below=1.0, or_zero=True)
-    dataset = data.load(workload.dataset, options["data_dir"])  # type: ignore[arg-type]
+    dataset = data.load(workload.dataset, options["data_dir"])
     n_training = len(data.split(dataset)[0])
     choices = Choices(
         metaparameters=metaparameters,
-        batch_size=int(options["batch_size"]),  # type: ignore[call-overload]
-        steps=int(options["steps"]),  # type: ignore[call-overload]
-        every=int(options["every"]),  # type: ignore[call-overload]
+        batch_size=options["batch_size"],
+        steps=options["steps"],
+        every=options["every"],
         gammas=PAPER_GAMMAS if options["gammas"] == "paper" else RELEASE_GAMMAS,
         beta_examples=beta_examples,
         curvature_examples=(
-            read_count(str(curvature), "--curvature-examples")
+            read_count(curvature, "--curvature-examples")
             if curvature is not None
             else (SUBSET if n_training > LARGE else None)
         ),
@@ -188,7 +177,7 @@ def measure(options: dict[str, object], save: Path | None) -> Decomposition:
     }
     trajectories: list[Trajectory] = []
     with progress() as tell:
-        for seed in range(int(options["seeds"])):  # type: ignore[call-overload]
+        for seed in range(options["seeds"]):
             trajectories += run(
                 workload, dataset, sparsities, [seed], choices, confidence=confidence, progress=tell
             )
@@ -239,9 +228,8 @@ def read_count(text: str, option: str) -> int | None:
     return int(text)
 
 
-def positive(value: object, option: str, below: float = math.inf, *, or_zero: bool = False) -> float:
+def positive(number: float, option: str, below: float = math.inf, *, or_zero: bool = False) -> float:
     """Return a number above 0, or 0 where that is allowed, and below a limit."""
-    number = float(value)  # type: ignore[arg-type]
     if not (0 < number < below or (or_zero and number == 0)):
         limit = "finite" if below == math.inf else f"below {below:g}"
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sparsefit.cli.engines import engine_options, open_engine
+from sparsefit.cli.given import given
 from sparsefit.errors import InputError
 
 DEFINING = ("workload", "batch_sizes", "sparsity", "no_cap", "full_curves", "backend", "out")
@@ -59,14 +60,8 @@ def command(
     from sparsefit.experiment.study import Definition, parse_batch_sizes, parse_sparsities
     from sparsefit.experiment.sweep import Terminated, run, terminable
 
-    context = click.get_current_context()
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in DEFINING
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if resume is not None and given:
-        raise InputError(f"--resume takes the sweep as its file defines it; leave out {', '.join(given)}")
+    if resume is not None and (settled := given(DEFINING)):
+        raise InputError(f"--resume takes the sweep as its file defines it; leave out {settled}")
     if resume is None and (workload is None or out is None):
         raise InputError("give --workload and --out to start a sweep, or --resume to go on with one")
 
@@ -89,7 +84,7 @@ def command(
     runner = TrialRunner(definition, data_dir)
     definition.check_batch_sizes(runner.n_training)
     runner.check()
-    used = context.with_resource(open_engine(engine, address, jobs))
+    used = click.get_current_context().with_resource(open_engine(engine, address, jobs))
     if resume is None:
         assert out is not None
         store = Store.create(out, definition)
