@@ -50,6 +50,11 @@ def architectures(nvcc: str) -> list[str]:
     found = asked.replace(",", ";").split(";")
     if not all(re.fullmatch(r"\d{2,3}[af]?", arch) for arch in found):
         raise SystemExit(f"SPARSEFIT_CUDA_ARCHS={asked}: write numbers with ; between, as in 80;90;100")
+    if not found[-1].isdecimal():
+        raise SystemExit(
+            f"SPARSEFIT_CUDA_ARCHS={asked}: the last one is kept as PTX for later GPUs, which cannot take it "
+            f"from {found[-1]}; put a plain number last"
+        )
     return found
 
 

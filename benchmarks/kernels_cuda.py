@@ -23,6 +23,7 @@ from sparsefit import _core
 from sparsefit.conv import from_blocked, kernels, to_blocked
 from sparsefit.conv.blocked import Blocked
 from sparsefit.conv.call import Call
+from sparsefit.conv.cuda import missing
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.packed import pattern
 
@@ -33,9 +34,11 @@ HEADER = ("layer", "batch", "sparsity", "pass", "µs", "GFLOP/s", "over float32"
 
 def run_on_gpu(layers: list[Layer], options: argparse.Namespace, console: Console) -> None:
     """Measure all layers, print a table, and write the rows to ``options.json`` if it is given."""
-    missing = _core.cuda_unavailable()
-    if missing or not torch.cuda.is_available():
-        raise SystemExit(f"--device cuda: {missing or 'this build of torch has no CUDA'}")
+    lacking = _core.cuda_unavailable()
+    if not lacking:
+        lacking = missing(_core, 0) if torch.cuda.is_available() else "torch sees no CUDA device"
+    if lacking:
+        raise SystemExit(f"--device cuda: {lacking}")
     (device, *_) = _core.cuda_devices()
     title = {
         **provenance(),

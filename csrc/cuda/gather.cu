@@ -9,14 +9,15 @@ namespace sparsefit::cuda {
 namespace {
 
 // Kernels count items and staged pixels of a group of channels with 32 bits, float offsets with 64.
+constexpr int64_t kMostCounted = std::numeric_limits<int32_t>::max() - (1 << 18);  // loops step past the end
+
 Gather checked(const Gather& g) {
-    const int64_t limit = std::numeric_limits<int32_t>::max();
     const int64_t largest = std::max({g.items(), int64_t{g.channels_per_group} * g.input.pixels(),
                                       int64_t{g.height} * g.width, int64_t{g.rows}, int64_t{g.channels}});
-    if (largest > limit)
+    if (largest > kMostCounted)
         throw CudaError("a convolution with " + std::to_string(largest) +
                         " pixels of a channel of the batch, or of all channels of an image; allowed are " +
-                        std::to_string(limit) + ": split the batch");
+                        std::to_string(kMostCounted) + ": split the batch");
     return g;
 }
 

@@ -92,6 +92,7 @@ __device__ __forceinline__ T load(const T* p) {
 
 inline void check(cudaError_t code, const std::string& what) {
     if (code == cudaSuccess) return;
+    cudaGetLastError();  // the runtime keeps it, and the next launch would report it as its own
     throw CudaError(what + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
 }
 
@@ -100,14 +101,19 @@ class DeviceGuard {
   public:
     explicit DeviceGuard(int device) {
         check(cudaGetDevice(&before_), "cudaGetDevice");
-        if (device != before_) check(cudaSetDevice(device), "cudaSetDevice " + std::to_string(device));
+        if (device == before_) return;
+        check(cudaSetDevice(device), "cudaSetDevice " + std::to_string(device));
+        switched_ = true;
     }
-    ~DeviceGuard() { cudaSetDevice(before_); }
+    ~DeviceGuard() {
+        if (switched_) cudaSetDevice(before_);
+    }
     DeviceGuard(const DeviceGuard&) = delete;
     DeviceGuard& operator=(const DeviceGuard&) = delete;
 
   private:
     int before_ = 0;
+    bool switched_ = false;
 };
 
 // Queues the kernel on the stream (a cudaStream_t as torch gives it) of the current device; waits for

@@ -64,9 +64,10 @@ class Problem:
 def _dense_only(geometry: Geometry) -> frozenset[str]:
     if geometry.weight_count == 0:
         return frozenset(("forward", "backward_input", "backward_weight"))
-    taps = geometry.stride_h * geometry.stride_w * geometry.kh * geometry.kw
-    entries = taps * geometry.c_out // geometry.groups
-    return frozenset(("backward_input",) if entries > MOST_ENTRIES else ())
+    phases = geometry.stride_h * geometry.stride_w
+    entries = phases * geometry.kh * geometry.kw * geometry.c_out // geometry.groups
+    too_many = entries > MOST_ENTRIES or phases > MOST_PHASES
+    return frozenset(("backward_input",) if too_many else ())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -90,6 +91,8 @@ def problem(geometry: Geometry, input_shape: Sequence[int], n: int | None, nnz: 
 MOST_ENTRIES = 1 << 20
 """Taps and phases that backward_input may list, at 16 bytes each: those of 16×16 patches with 768 outputs
 would take 768 MiB."""
+MOST_PHASES = 65_535
+"""Phases of the stride in one launch on a GPU: an axis of its grid."""
 CALL_SCHEMA = "Tensor positions, Tensor pattern, SymInt[] geometry, SymInt? n, str backend"
 """The parts of a `Call`, as arguments of an operator."""
 

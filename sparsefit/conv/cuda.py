@@ -7,6 +7,8 @@ the kernels on an emulator.
 
 from __future__ import annotations
 
+import functools
+import re
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -41,6 +43,37 @@ def where(core: ModuleType, tensor: Tensor, floats: int = 0) -> tuple[Any, Tenso
     return core.CudaWhere(tensor.get_device(), stream_of(tensor), scratch.data_ptr()), scratch
 
 
+@functools.cache
+def missing(core: ModuleType, device: int) -> str:
+    """Return why a device cannot run the kernels of this build, or "" if it can."""
+    built, unusable = core.cuda_architectures(), core.cuda_unavailable()
+    if not built or unusable:
+        return unusable
+    capability = torch.cuda.get_device_capability(device)
+    if any(serves(code, capability) for code in built):
+        return ""
+    return (
+        f"the device is sm_{capability[0]}{capability[1]}, and this build has kernels for "
+        f"{', '.join(built)} (SPARSEFIT_CUDA_ARCHS chooses others)"
+    )
+
+
+def serves(code: str, capability: tuple[int, int]) -> bool:
+    """Whether code such as ``sm_90`` or ``compute_100`` runs on a device of this compute capability.
+
+    Machine code runs on later devices of the same major version, PTX on all later ones; with the suffix ``a``
+    both run on one architecture only, with ``f`` on its major version.
+    """
+    parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", code)
+    assert parts is not None
+    kind, major, minor, suffix = parts.groups()
+    least = int(major), int(minor)
+    if suffix == "a":
+        return capability == least
+    is_later = capability >= least
+    return is_later if kind == "compute" and not suffix else is_later and capability[0] == least[0]
+
+
 def refuse(core: ModuleType, device: torch.device) -> NoReturn:
     """Say why there are no kernels for a device; called where there are none.
 
@@ -50,7 +83,7 @@ def refuse(core: ModuleType, device: torch.device) -> NoReturn:
         Always.
     """
     raise CudaError(
-        f"backend='sparse' on {device}: {core.cuda_unavailable()}. Build sparsefit where nvcc is found "
+        f"backend='sparse' on {device}: {missing(core, device.index)}. Build sparsefit where nvcc is found "
         "(SPARSEFIT_CUDA=1 pip install .), or use backend='dense' or 'auto', which need no kernels"
     )
 

@@ -67,7 +67,7 @@ def handles(tensor: Tensor) -> bool:
     """Whether the core has kernels for tensors like this one; the reference serves all others."""
     if tensor.dtype != torch.float32:
         return False
-    return bool(load_core().cuda_architectures()) if cuda.is_on(tensor) else tensor.is_cpu
+    return not cuda.missing(load_core(), tensor.get_device()) if cuda.is_on(tensor) else tensor.is_cpu
 
 
 def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:

@@ -176,6 +176,16 @@ class SparseLayer(nn.Module, ABC):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+        self._follow_values()
+
+    def _follow_values(self) -> None:
+        """Bring mask and tables to the device of the values, which ``assign=True`` may have changed."""
+        device = self.values.device
+        for name in ("mask", "positions", "pattern"):
+            table = getattr(self, name)
+            if table.device != device and "meta" not in (table.device.type, device.type):
+                setattr(self, name, table.to(device))
+        self._watch()
 
     def _take_mask(self, mask: Tensor, values: Tensor | None, prefix: str) -> None:
         """Become a layer with this mask; the values are loaded afterwards."""

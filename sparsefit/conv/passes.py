@@ -22,6 +22,7 @@ def forward(call: Call, input: Tensor, values: Tensor, bias: Tensor | None) -> T
     call.size(input.shape)
     _check_values(call, values)
     _check_numbers("input", input, values)
+    _check_tables(call, input)
     if bias is not None:
         if bias.shape != (call.geometry.c_out,):
             raise InputError(
@@ -37,6 +38,7 @@ def backward_input(call: Call, grad_output: Tensor, values: Tensor, input_shape:
     _check_values(call, values)
     _check_gradient(grad_output, problem.output_shape)
     _check_numbers("gradient", grad_output, values)
+    _check_tables(call, grad_output)
     return dispatch.run(
         "backward_input",
         call,
@@ -54,6 +56,7 @@ def backward_weight(
     problem = call.size(input.shape)
     _check_gradient(grad_output, problem.output_shape)
     _check_numbers("gradient", grad_output, input)
+    _check_tables(call, input)
     return dispatch.run(
         "backward_weight",
         call,
@@ -109,6 +112,15 @@ def _check_values(call: Call, values: Tensor) -> None:
         raise InputError(
             f"values must have the shape {shape_text(call.positions.shape)} that the mask gives, "
             f"got {shape_text(values.shape)}"
+        )
+
+
+def _check_tables(call: Call, operand: Tensor) -> None:
+    on_cpu = call.pattern.is_cpu and operand.is_cpu
+    if not on_cpu and call.pattern.device != operand.device:
+        raise InputError(
+            f"the mask of the layer is on {call.pattern.device}, its input on {operand.device}: "
+            "move one to the other with .to()"
         )
 
 

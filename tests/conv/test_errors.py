@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn.utils import prune
 
 from sparsefit.conv import (
@@ -121,6 +122,10 @@ def test_a_layer_that_would_not_stay_the_same_is_refused(layer, message):
         (
             lambda: LAYER(torch.zeros(2, 4, 9, 7).double()),
             "input is torch.float64 .* the layer is torch.float32",
+        ),
+        (
+            lambda: functional_call(LAYER, {"pattern": LAYER.pattern.to("meta")}, torch.zeros(2, 4, 9, 7)),
+            "the mask of the layer is on meta, its input on cpu: move one to the other",
         ),
         (
             lambda: LAYER(torch.zeros(2, 4, 9, 7, device="meta")),

@@ -36,7 +36,7 @@ def load_emulated():
 def emulate(patch):
     """Make every layer take its tensors for CUDA tensors, and its kernels from the emulator; return these."""
     module = load_emulated()
-    module.cuda_architectures = lambda: ["emulated"]
+    patch.setattr(cuda, "missing", lambda core, device: "")
     patch.setattr(cuda, "is_on", lambda tensor: tensor.device.type == "cpu")
     patch.setattr(cuda, "stream_of", lambda tensor: 0)
     patch.setattr(kernels, "load_core", lambda: module)

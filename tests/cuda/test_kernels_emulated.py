@@ -136,10 +136,9 @@ def test_float64_goes_to_the_reference():
     torch.testing.assert_close(layer(x), layer.to_dense()(x), rtol=1e-12, atol=1e-12)
 
 
-def test_a_build_without_cuda_says_so(machine, monkeypatch):
+def test_a_device_without_kernels_says_so_and_auto_takes_torch(machine, monkeypatch):
     reason = "this build has no CUDA kernels"
-    monkeypatch.setattr(machine, "cuda_architectures", list)
-    monkeypatch.setattr(machine, "cuda_unavailable", lambda: reason, raising=False)
+    monkeypatch.setattr("sparsefit.conv.cuda.missing", lambda core, device: reason)
     monkeypatch.setattr("sparsefit.conv.dispatch.load_core", lambda: machine)
     layer = SparseConv2d.from_dense(SMALL.conv(), SMALL.mask(), backend="sparse")
     with pytest.raises(CudaError, match=f"backend='sparse' on cpu: {reason}.*SPARSEFIT_CUDA=1 pip install"):

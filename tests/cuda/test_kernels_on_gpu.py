@@ -3,16 +3,19 @@
 Skipped where there is none; no GPU run has taken place yet.
 """
 
+import copy
+
 import pytest
 import torch
 
 from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
+from sparsefit.conv.cuda import missing
 from sparsefit.conv.kernels import load_core
 from tests.conv import nonfinite
 from tests.conv.oracle import Case, Passes, check_case, check_chain, check_linear, run
 from tests.conv.strategies import EDGES, LINEAR, drawn
 
-MISSING = load_core().cuda_unavailable() or ("" if torch.cuda.is_available() else "torch sees no CUDA device")
+MISSING = missing(load_core(), 0) if torch.cuda.is_available() else "torch sees no CUDA device"
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(MISSING), reason=f"no GPU: {MISSING}")]
 CASE = Case(n=33, c_in=8, c_out=12, size=(14, 13), density=0.2)
 
@@ -142,3 +145,12 @@ def test_a_layer_moves_to_the_gpu_and_back():
     inside = from_blocked(layer(to_blocked(x)))
     outside = layer.to("cpu")(x.cpu())
     torch.testing.assert_close(inside.cpu(), outside, rtol=1e-5, atol=1e-5)  # sums of 72 terms of size one
+
+
+def test_state_on_the_gpu_is_assigned_to_layers_elsewhere():
+    layer, x, _ = on_gpu(CASE)
+    for device in ("meta", "cpu"):
+        other = copy.deepcopy(layer).to(device)
+        other.load_state_dict(layer.state_dict(), assign=True)
+        assert {other.mask.device, other.positions.device, other.pattern.device} == {x.device}
+        assert torch.equal(other(x), layer(x))

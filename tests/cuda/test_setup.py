@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from sparsefit.cli.env import command
+from sparsefit.conv.cuda import missing, serves
 from sparsefit.conv.kernels import load_core
 from sparsefit.errors import CudaError
 from tests.cuda.compiling import ROOT
@@ -49,6 +51,11 @@ def test_an_unreadable_architecture_is_refused_by_name(tmp_path):
     assert "SPARSEFIT_CUDA_ARCHS=80;hopper: write numbers" in error
 
 
+def test_an_architecture_whose_ptx_no_later_gpu_takes_is_not_the_last(tmp_path):
+    error = build(tmp_path, "exit 0", SPARSEFIT_CUDA_ARCHS="80;90a")
+    assert "SPARSEFIT_CUDA_ARCHS=80;90a: the last one is kept as PTX" in error
+
+
 def test_a_failing_nvcc_stops_the_build_and_says_how_to_go_on(tmp_path):
     error = build(tmp_path, 'case "$1" in --list*) echo sm_90;; *) echo "no such option" >&2; exit 1;; esac')
     assert "no such option" in error
@@ -69,6 +76,35 @@ def test_env_says_what_the_core_has_for_gpus_and_what_is_missing():
     if core.cuda_architectures():
         assert f"kernels for {', '.join(core.cuda_architectures())}" in line
     assert missing in line
+
+
+@pytest.mark.parametrize(
+    ("code", "capability", "runs"),
+    [
+        ("sm_80", (8, 6), True),
+        ("sm_86", (8, 0), False),
+        ("sm_80", (9, 0), False),
+        ("sm_100", (10, 3), True),
+        ("sm_90a", (9, 0), True),
+        ("sm_100a", (10, 3), False),
+        ("sm_100f", (10, 3), True),
+        ("sm_100f", (12, 0), False),
+        ("compute_100", (12, 0), True),
+        ("compute_80", (7, 5), False),
+        ("compute_90a", (10, 0), False),
+    ],
+)
+def test_code_runs_on(code, capability, runs):
+    assert serves(code, capability) == runs
+
+
+def test_a_device_older_than_the_build_has_no_kernels(monkeypatch):
+    built = ["sm_80", "sm_90", "compute_90"]
+    core = SimpleNamespace(cuda_architectures=lambda: built, cuda_unavailable=lambda: "")
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda index: [(7, 5), (8, 9)][index])
+    find = missing.__wrapped__
+    assert find(core, 0).startswith("the device is sm_75, and this build has kernels for sm_80, sm_90")
+    assert find(core, 1) == ""
 
 
 def test_without_a_gpu_the_reason_is_an_error_with_the_name_of_the_call():
