@@ -1,7 +1,9 @@
 """Builds the compiled core ``sparsefit._core``: needs a C++17 compiler and pybind11, and no torch.
 
-Kernels for GPUs join it where nvcc is found. Environment variables:
+The compiler is GCC 9 or newer, or clang. Kernels for GPUs join the core where nvcc is found. Environment
+variables:
 
+- ``SPARSEFIT_CORE``: ``0`` leaves the core out; only sparse layers, and so sweeps, need it;
 - ``SPARSEFIT_CUDA``: ``auto`` (if nvcc is found, the default), ``1`` (fail without nvcc) or ``0`` (never);
 - ``SPARSEFIT_CUDA_ARCHS``: GPU architectures, ``80;90;100`` by default; the last one also as PTX, which later
   GPUs compile for themselves;
@@ -13,14 +15,21 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
+from setuptools.errors import CompileError, ExecError
 
 JOBS = int(os.environ.get("SPARSEFIT_BUILD_JOBS") or os.cpu_count() or 1)
 ARCHITECTURES = ("80", "90", "100")
+OPENMP = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's clang has none: plain threads then
+WITHOUT = (
+    "Or build without the kernels of the sparse layers, which fit, validate, plan and report do without: "
+    "SPARSEFIT_CORE=0 pip install ."
+)
 
 
 def find_nvcc() -> str | None:
@@ -89,10 +98,18 @@ class BuildCore(build_ext):
 
     def build_extension(self, ext: Pybind11Extension) -> None:
         """Build the core, with kernels for GPUs if there is an nvcc."""
+        if sys.platform == "win32":
+            raise SystemExit(f"The kernels are written for GCC and clang, on Linux. {WITHOUT}")
         nvcc = find_nvcc()
         if nvcc is not None:
             self.add_cuda(ext, nvcc)
-        super().build_extension(ext)
+        try:
+            super().build_extension(ext)
+        except (CompileError, ExecError, FileNotFoundError) as error:
+            raise SystemExit(
+                f"{error}\nThe C++ compiler failed, or there is none: install GCC 9 or newer (g++), or name "
+                f"another in CXX. {WITHOUT}"
+            ) from error
 
     def add_cuda(self, ext: Pybind11Extension, nvcc: str) -> None:
         """Compile the CUDA sources, and tell the other sources and the linker about them."""
@@ -132,9 +149,12 @@ core = Pybind11Extension(
     depends=sorted(str(path) for path in Path("csrc").rglob("*") if path.suffix in {".h", ".cu", ".cuh"}),
     include_dirs=["csrc"],
     cxx_std=17,
-    extra_compile_args=["-O3", "-fopenmp", "-Wall", "-Wextra", "-Werror=odr"],
-    extra_link_args=["-fopenmp"],
+    extra_compile_args=["-O3", *OPENMP, "-Wall", "-Wextra", "-Werror=odr"],
+    extra_link_args=OPENMP,
 )
 
 ParallelCompile(default=JOBS).install()
-setup(ext_modules=[core], cmdclass={"build_ext": BuildCore})
+with_core = os.environ.get("SPARSEFIT_CORE", "1")
+if with_core not in ("0", "1"):
+    raise SystemExit(f"SPARSEFIT_CORE={with_core}: allowed are 0 and 1")
+setup(ext_modules=[core] if with_core == "1" else [], cmdclass={"build_ext": BuildCore})

@@ -5,20 +5,28 @@
 typedef float Quad4 __attribute__((vector_size(16)));
 typedef int32_t Order4 __attribute__((vector_size(16)));
 
+#if defined(__clang__)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else  // GCC 12 was the first to have that one
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, Order4{i, j, k, l})
+#endif
+
 // 4 × 4 of a transposition; 16 of them make the 16 × 16 block. (Full-width shuffles need fewer instructions,
 // but cost as many cycles where a 512-bit shuffle is two operations, and each instruction set its own code.)
 inline void transpose_4x4(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
     Quad4 r[4];
     for (int i = 0; i < 4; ++i) __builtin_memcpy(&r[i], in + i * in_stride, sizeof(Quad4));
-    const Quad4 a = __builtin_shuffle(r[0], r[1], Order4{0, 4, 1, 5});
-    const Quad4 b = __builtin_shuffle(r[0], r[1], Order4{2, 6, 3, 7});
-    const Quad4 c = __builtin_shuffle(r[2], r[3], Order4{0, 4, 1, 5});
-    const Quad4 d = __builtin_shuffle(r[2], r[3], Order4{2, 6, 3, 7});
+    const Quad4 a = SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+    const Quad4 b = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+    const Quad4 c = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+    const Quad4 d = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
     const Quad4 columns[4] = {
-        __builtin_shuffle(a, c, Order4{0, 1, 4, 5}), __builtin_shuffle(a, c, Order4{2, 3, 6, 7}),
-        __builtin_shuffle(b, d, Order4{0, 1, 4, 5}), __builtin_shuffle(b, d, Order4{2, 3, 6, 7})};
+        SHUFFLE(a, c, 0, 1, 4, 5), SHUFFLE(a, c, 2, 3, 6, 7),
+        SHUFFLE(b, d, 0, 1, 4, 5), SHUFFLE(b, d, 2, 3, 6, 7)};
     for (int i = 0; i < 4; ++i) __builtin_memcpy(out + i * out_stride, &columns[i], sizeof(Quad4));
 }
+
+#undef SHUFFLE
 
 // out[j * out_stride + i] = in[i * in_stride + j] for i < rows, j < columns.
 inline void transpose(const float* in, int64_t in_stride, float* out, int64_t out_stride, int64_t rows,

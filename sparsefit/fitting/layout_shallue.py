@@ -113,7 +113,8 @@ def outcome(path: Path, code: str, error: float, comparison: str, objective: str
 def read_curve(path: Path, objective: str) -> pd.DataFrame:
     """Return step and objective of a ``measurements.csv``, by ascending step, step 0 left out."""
     try:
-        curve = pd.read_csv(path, usecols=lambda name: name in ("step", objective))
+        # As text: some versions of pandas read numbers that are off in the last bit, and a goal may be one.
+        curve = pd.read_csv(path, usecols=lambda name: name in ("step", objective), dtype=str)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, pd.errors.ParserError) as error:
@@ -121,8 +122,10 @@ def read_curve(path: Path, objective: str) -> pd.DataFrame:
     for name in ("step", objective):
         if name not in curve.columns:
             raise InputError(f"{path} has no column {name!r}; another objective can be named")
-        if not pd.api.types.is_numeric_dtype(curve[name]):
-            raise InputError(f"{path}: the column {name!r} holds something other than numbers")
+        try:
+            curve[name] = curve[name].astype(float)
+        except ValueError as error:
+            raise InputError(f"{path}: the column {name!r} holds something other than numbers") from error
     curve = curve[curve["step"] > 0].sort_values("step", ignore_index=True)
     if curve.empty:
         raise InputError(f"{path} holds no measurement after step 0")

@@ -46,6 +46,16 @@ def test_an_unknown_choice_is_refused_by_name(tmp_path):
     assert "SPARSEFIT_CUDA=yes: allowed are 0, 1 and auto" in build(tmp_path, SPARSEFIT_CUDA="yes")
 
 
+def test_without_a_compiler_the_build_names_both_ways_on(tmp_path):
+    error = build(tmp_path, SPARSEFIT_CUDA="0", CC="/nowhere/gcc", CXX="/nowhere/g++")
+    assert "install GCC 9 or newer" in error
+    assert "SPARSEFIT_CORE=0 pip install ." in error
+
+
+def test_an_unknown_word_on_the_core_is_refused_by_name(tmp_path):
+    assert "SPARSEFIT_CORE=no: allowed are 0 and 1" in build(tmp_path, SPARSEFIT_CORE="no")
+
+
 def test_an_unreadable_architecture_is_refused_by_name(tmp_path):
     error = build(tmp_path, "exit 0", SPARSEFIT_CUDA_ARCHS="80;hopper")
     assert "SPARSEFIT_CUDA_ARCHS=80;hopper: write numbers" in error
