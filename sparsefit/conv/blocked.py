@@ -18,12 +18,26 @@ from torch.nn import functional
 from torch.utils import _pytree
 
 from sparsefit.conv import blocked_op, cuda, layout
-from sparsefit.conv.kernels import Window, handles
+from sparsefit.conv.kernels import handles
 from sparsefit.conv.mask import check_tensor, shape_text
 from sparsefit.conv.registration import has_no_rules
 from sparsefit.errors import InputError
 
 LANES_ALLOWED = (1, 2, 4, 8, layout.LANES)
+
+
+FORMS: dict[Callable, Callable] = {}
+"""What a function of torch does on a ``Blocked``; `form_of` fills it."""
+
+
+def form_of(*functions: Callable) -> Callable[[Callable], Callable]:
+    """Make the function below the blocked form of functions of torch."""
+
+    def register(form: Callable) -> Callable:
+        FORMS.update(dict.fromkeys(functions, form))
+        return form
+
+    return register
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +111,7 @@ class Blocked:
         cls, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Let functions of torch take a ``Blocked`` where a blocked form of them exists."""
-        handler = _HANDLERS.get(func)
+        handler = FORMS.get(func)
         if handler is None:
             name = getattr(func, "__name__", str(func))
             raise InputError(
@@ -127,7 +141,7 @@ def to_blocked(x: Tensor) -> Blocked:
             "on strided tensors, or use torch.export"
         )
     n = x.shape[0]
-    to_blocks = blocked_op.to_blocks if _has_kernels(x) else layout.to_blocks
+    to_blocks = blocked_op.to_blocks if has_kernels(x) else layout.to_blocks
     lanes = layout.lanes_for(n, cuda.LEAST_LANES if cuda.is_on(x) else 1)
     data = to_blocks(x if x.dim() == 4 else x[:, :, None, None], lanes)
     return Blocked(data if x.dim() == 4 else data[:, :, 0, 0], n)
@@ -136,22 +150,25 @@ def to_blocked(x: Tensor) -> Blocked:
 def from_blocked(x: Blocked) -> Tensor:
     """Return the batch as a contiguous (N, C, H, W) or (N, F)."""
     if not isinstance(x, Blocked):
-        raise InputError(f"from_blocked takes a Blocked batch, got {_describe(x)}")
-    from_blocks = blocked_op.from_blocks if _has_kernels(x.data) else layout.from_blocks
+        raise InputError(f"from_blocked takes a Blocked batch, got {describe(x)}")
+    from_blocks = blocked_op.from_blocks if has_kernels(x.data) else layout.from_blocks
     if x.ndim == 4:
         return from_blocks(x.data, x.n)
     return from_blocks(x.data[:, :, None, None], x.n)[:, :, 0, 0]
 
 
+@form_of(torch.relu, functional.relu)
 def relu(x: Blocked, inplace: bool = False) -> Blocked:
     """Return max(x, 0)."""
     return Blocked(functional.relu(x.data, inplace), x.n)
 
 
+@form_of(torch.flatten)
 def _flatten(x: Blocked, start_dim: int = 0, end_dim: int = -1) -> Blocked:
     return flatten(x, start_dim, end_dim)  # torch's own default is refused there
 
 
+@form_of(torch.add)
 def _add(x: Blocked, y: Blocked, *, alpha: float = 1) -> Blocked:
     if alpha != 1:
         raise InputError(f"blocked batches are added as they are, got alpha={alpha}: scale one before")
@@ -161,7 +178,7 @@ def _add(x: Blocked, y: Blocked, *, alpha: float = 1) -> Blocked:
 def add(x: Blocked, y: Blocked) -> Blocked:
     """Return the sum of two batches of one shape, as at the end of a residual block."""
     if not isinstance(x, Blocked) or not isinstance(y, Blocked) or x.shape != y.shape:
-        raise InputError(f"add takes two blocked batches of one shape, got {_describe(x)} and {_describe(y)}")
+        raise InputError(f"add takes two blocked batches of one shape, got {describe(x)} and {describe(y)}")
     return Blocked(x.data + y.data, x.n)
 
 
@@ -169,130 +186,10 @@ def add_bias(x: Blocked, bias: Tensor) -> Blocked:
     """Return the batch plus a number per channel (C,)."""
     if bias.shape != x.shape[1:2]:
         raise InputError(
-            f"a bias for {_describe(x)} must have shape ({x.shape[1]},), got {shape_text(bias.shape)}"
+            f"a bias for {describe(x)} must have shape ({x.shape[1]},), got {shape_text(bias.shape)}"
         )
     column = bias.view(-1, *(1,) * (x.ndim - 1))
     return Blocked(layout.zero_past(x.data + column, x.n), x.n)
-
-
-def max_pool2d(
-    x: Blocked,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Blocked:
-    """Return the maxima of windows, as ``torch.nn.functional.max_pool2d``.
-
-    Parameters
-    ----------
-    x : Blocked
-        (N, C, H, W).
-    kernel_size, stride, padding, dilation : int or pair of int
-        Without a stride it is the size of the kernel.
-    ceil_mode : bool
-        Whether a window may reach past the end.
-    return_indices : bool
-        Only False.
-
-    Raises
-    ------
-    InputError
-        Indices are asked for; a flattened batch; a size that is neither an int nor two.
-    """
-    if return_indices:
-        raise InputError("max_pool2d of a blocked batch returns no indices: call it on from_blocked(x)")
-    kernel, edge, spread = _pair(kernel_size), _pair(padding), _pair(dilation)
-    step = kernel if stride is None or stride == [] else _pair(stride)
-    window = _window(x, kernel, step, edge, ceil_mode)
-    if _has_pooling(x.data) and _is_small(window) and spread == (1, 1):
-        return Blocked(blocked_op.max_pool(x.data, x.n, window)[0], x.n)
-    # A 3-D pooling whose third axis is the lanes.
-    pooled = functional.max_pool3d(x.data, (*kernel, 1), (*step, 1), (*edge, 0), (*spread, 1), ceil_mode)
-    return Blocked(pooled, x.n)
-
-
-def bias_relu_max_pool2d(
-    x: Blocked,
-    bias: Tensor,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-) -> Blocked:
-    """Return ``max_pool2d(relu(add_bias(x, bias)))`` in one pass over the batch.
-
-    Parameters
-    ----------
-    x : Blocked
-        (N, C, H, W), for example of a convolution without its bias.
-    bias : Tensor
-        (C,), of the dtype of the batch.
-    kernel_size, stride, padding : int or pair of int
-        As in ``torch.nn.functional.max_pool2d``.
-    """
-    if bias.shape != x.shape[1:2] or bias.dtype != x.data.dtype:
-        raise InputError(
-            f"a bias for {_describe(x)} must be {x.data.dtype} of shape ({x.shape[1]},), "
-            f"got {bias.dtype} of shape {shape_text(bias.shape)}"
-        )
-    kernel, edge = _pair(kernel_size), _pair(padding)
-    step = kernel if stride is None or stride == [] else _pair(stride)
-    window = _window(x, kernel, step, edge, False)
-    if _has_pooling(x.data) and _is_small(window):
-        return Blocked(blocked_op.bias_relu_max_pool(x.data, bias, x.n, window)[0], x.n)
-    return max_pool2d(relu(add_bias(x, bias)), kernel_size, stride, padding)
-
-
-def avg_pool2d(
-    x: Blocked,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Blocked:
-    """Return the means of windows, as ``torch.nn.functional.avg_pool2d``.
-
-    Parameters
-    ----------
-    x : Blocked
-        (N, C, H, W).
-    kernel_size, stride, padding : int or pair of int
-        Without a stride it is the size of the kernel.
-    ceil_mode : bool
-        Whether a window may reach past the end.
-    count_include_pad : bool
-        Whether the zeros of the padding count as pixels.
-    divisor_override : int, optional
-        Divides the sums in the place of the number of pixels.
-
-    Raises
-    ------
-    InputError
-        A flattened batch; a size that is neither an int nor two.
-    """
-    kernel, edge = _pair(kernel_size), _pair(padding)
-    step = kernel if stride is None or stride == [] else _pair(stride)
-    window = _window(x, kernel, step, edge, ceil_mode)
-    is_plain_mean = (count_include_pad or edge == (0, 0)) and divisor_override is None and not ceil_mode
-    if _has_pooling(x.data) and _is_small(window) and is_plain_mean:
-        return Blocked(blocked_op.average_pool(x.data, x.n, window), x.n)
-    height, width = x.shape[2:]
-    if kernel[0] > height or kernel[1] > width:  # with its padding the image may be large enough
-        mean = functional.avg_pool2d
-        return _outside(mean)(x, kernel, step, edge, ceil_mode, count_include_pad, divisor_override)
-    pooled = functional.avg_pool3d(
-        x.data, (*kernel, 1), (*step, 1), (*edge, 0), ceil_mode, count_include_pad, divisor_override
-    )
-    return Blocked(pooled, x.n)
-
-
-def global_average_pool(x: Blocked) -> Blocked:
-    """Return the mean over all pixels as (N, C, 1, 1)."""
-    return Blocked(x.spatial().mean((2, 3), keepdim=True), x.n)
 
 
 def flatten(x: Blocked, start_dim: int = 1, end_dim: int = -1) -> Blocked:
@@ -305,6 +202,7 @@ def flatten(x: Blocked, start_dim: int = 1, end_dim: int = -1) -> Blocked:
     return Blocked(x.data.flatten(1, -2), x.n)
 
 
+@form_of(functional.pad)
 def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Blocked:
     """Return the batch with zeros around pixels and channels, as ``torch.nn.functional.pad``."""
     if mode != "constant" or value or len(pad) > 2 * (x.ndim - 1):
@@ -315,78 +213,20 @@ def pad(x: Blocked, pad: Sequence[int], mode: str = "constant", value: float | N
     return Blocked(functional.pad(x.data, (0, 0, *pad)), x.n)
 
 
-def _has_kernels(tensor: Tensor) -> bool:
+def has_kernels(tensor: Tensor) -> bool:
+    """Whether the core's operators take such a tensor, here and now."""
     return handles(tensor) and not has_no_rules()
 
 
-def _has_pooling(tensor: Tensor) -> bool:
-    """Whether the core pools such a tensor: on a GPU torch's own pooling serves."""
-    return _has_kernels(tensor) and not cuda.is_on(tensor)
-
-
-def _window(
-    x: Blocked, kernel: tuple[int, int], step: tuple[int, int], edge: tuple[int, int], ceil_mode: bool
-) -> Window:
-    height, width = x.spatial().shape[2:4]
-
-    def output_size(size: int, axis: int) -> int:
-        stride = max(step[axis], 1)
-        over = stride - 1 if ceil_mode else 0
-        count = (size + 2 * edge[axis] - kernel[axis] + over) // stride + 1
-        # A window that begins past the image and its padding in front is left out.
-        return count - 1 if ceil_mode and (count - 1) * stride >= size + edge[axis] else count
-
-    return Window(*kernel, *step, *edge, output_size(height, 0), output_size(width, 1))
-
-
-def _is_small(window: Window) -> bool:
-    """Whether the core can take a window; torch takes larger ones, and has the words for wrong ones."""
-    return (
-        window.kernel_h * window.kernel_w <= 256
-        and 2 * window.pad_top <= window.kernel_h
-        and 2 * window.pad_left <= window.kernel_w
-        and min(window[:4]) > 0
-        and min(window[4:6]) >= 0
-        and min(window[6:]) > 0
-    )
-
-
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, Sequence) and len(size) in (1, 2) and all(isinstance(each, int) for each in size):
-        return size[0], size[-1]
-    raise InputError(f"kernel size, stride, padding and dilation are an int or two, got {size!r}")
-
-
-def _describe(x: object) -> str:
+def describe(x: object) -> str:
+    """Return type and shape of an argument, for a message."""
     shape = getattr(x, "shape", None)
     return f"{type(x).__name__}" if shape is None else f"{type(x).__name__} {shape_text(shape)}"
 
 
-def _adaptive_avg_pool2d(x: Blocked, output_size: int | Sequence[int | None]) -> Blocked:
-    if output_size not in (1, (1, 1), [1, 1]):
-        raise InputError(
-            f"adaptive_avg_pool2d of a blocked batch goes to 1×1, got {output_size}: use avg_pool2d"
-        )
-    return global_average_pool(x)
-
-
-def _outside(function: Callable) -> Callable:
+def outside(function: Callable) -> Callable:
     """Make a dense function of torch take a blocked batch: out of the blocks and back in."""
     return lambda input, *args, **kwargs: to_blocked(function(from_blocked(input), *args, **kwargs))
 
 
-_HANDLERS: dict[Callable, Callable] = {
-    functional.relu: relu,
-    torch.relu: relu,
-    torch.add: _add,
-    torch.max_pool2d: max_pool2d,  # what functional.max_pool2d calls itself in eager code, and next in dynamo
-    functional.max_pool2d: max_pool2d,
-    functional.avg_pool2d: avg_pool2d,
-    functional.pad: pad,
-    functional.adaptive_avg_pool2d: _adaptive_avg_pool2d,
-    torch.flatten: _flatten,
-    torch.conv2d: _outside(torch.conv2d),
-    functional.linear: _outside(functional.linear),
-}
+FORMS.update({function: outside(function) for function in (torch.conv2d, functional.linear)})

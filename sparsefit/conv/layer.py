@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsefit.conv.blocked import Blocked, bias_relu_max_pool2d
+from sparsefit.conv.blocked import Blocked
+from sparsefit.conv.blocked_pool import bias_relu_max_pool2d
 from sparsefit.conv.geometry import Geometry
 from sparsefit.conv.mask import check_tensor, shape_text
 from sparsefit.conv.masked_layer import SparseLayer

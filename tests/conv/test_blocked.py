@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils import _pytree
 
-from sparsefit.conv import Blocked, blocked, from_blocked, sparsify, to_blocked
+from sparsefit.conv import Blocked, blocked, blocked_pool, from_blocked, sparsify, to_blocked
 from sparsefit.errors import InputError
 
 BATCHES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33]
@@ -304,7 +304,7 @@ def test_a_gradient_with_numbers_in_idle_lanes_does_no_harm():
         (torch.sigmoid, "torch's sigmoid has no form for a blocked batch; .*with from_blocked"),
         (lambda b: functional.batch_norm(b, None, None), "torch's batch_norm has no form"),
         (lambda b: functional.max_pool2d(b.flatten(), 2), r"a blocked \(N, C, H, W\), got .*\(5, 126\)"),
-        (lambda b: blocked.max_pool2d(b, 2, return_indices=True), "returns no indices"),
+        (lambda b: blocked_pool.max_pool2d(b, 2, return_indices=True), "returns no indices"),
         (lambda b: functional.adaptive_avg_pool2d(b, 2), "goes to 1×1, got 2"),
         (lambda b: torch.add(b, b, alpha=2), "added as they are, got alpha=2"),
         (torch.flatten, "is flattened from dimension 1 to the last, got 0 to -1"),

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from sparsefit.conv import SparseConv2d, from_blocked, to_blocked
-from sparsefit.conv.blocked import bias_relu_max_pool2d
+from sparsefit.conv.blocked_pool import bias_relu_max_pool2d
 from sparsefit.errors import InputError
 
 
