@@ -53,8 +53,11 @@ class Trajectory:
     batch_size : int
     points : tuple of Point
         In the order of steps: the first at step 1, the initial weights, and at least one later.
+    squared_norms : tuple of float
+        ‖∇f(w_k)‖² at every step k = 1 .. K*, or to the last one where the goal was not met: unbiased
+        estimates, which may be negative one by one.
     goal_step : int or None
-        First check at which the goal error was met.
+        K*, the first check at which the goal error was met.
     mu, batch_variance : Quantity
         The check of unbiased mini-batches: ⟨g, ∇f⟩/‖∇f‖², and B ‖g − ∇f‖², which should be β.
     """
@@ -64,6 +67,7 @@ class Trajectory:
     learning_rate: float
     batch_size: int
     points: tuple[Point, ...]
+    squared_norms: tuple[float, ...]
     goal_step: int | None
     mu: Quantity
     batch_variance: Quantity
@@ -74,14 +78,8 @@ class Trajectory:
         return self.points[1:]
 
     def epsilon(self) -> float:
-        """Return ε: the mean of ‖∇f(w_k)‖² over k = 1 .. K*, linear between measured steps.
-
-        Without a goal step, or with one after the last measured point, the mean ends at that point.
-        """
-        steps = [point.step for point in self.points]
-        last = steps[-1] if self.goal_step is None else min(self.goal_step, steps[-1])
-        norms = [point.gradient_squared_norm for point in self.points]
-        return float(np.interp(np.arange(1, last + 1), steps, norms).mean())
+        """Return ε: the mean of ‖∇f(w_k)‖² over k = 1 .. K*, or to the last step without a goal step."""
+        return float(np.mean(self.squared_norms))
 
     def second_moment_slope(self) -> float:
         """Return the smallest M_G ≥ 1 with E‖g‖² ≤ β/B + M_G ‖∇f‖² at every measured point, β that of step 1.

@@ -47,8 +47,8 @@ def command(
 
     One row for each batch size and sparsity: the fewest steps in which a trial reached the goal, how the
     trials ended, the winning trial and its metaparameters. Works while the sweep runs; the column
-    'unfinished' counts the trials that have not ended. Several sweeps of one workload, such as one for each
-    sparsity, give one table.
+    'unfinished' counts the trials of a study that have not ended. Several sweeps of one workload, such as one
+    for each sparsity, give one table.
 
     A directory is read as folders of Shallue et al. or of the paper's release, with one row a trial. --layout
     writes such folders, one row a trial becoming one folder a trial.
@@ -85,7 +85,7 @@ def command(
             "--goal-error and --max-steps say what folders of others do not; "
             f"{sweep} is a file, and a sweep has both in its definition"
         )
-    from sparsefit.experiment.joined import count_open, join, only_finished
+    from sparsefit.experiment.joined import join, only_finished
     from sparsefit.experiment.repeats import repeats_table
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.tables import curves_table, steps_table, trials_table
@@ -99,6 +99,7 @@ def command(
                 table = only_finished(table, store)
             if not table.empty:
                 write_folders(table, out, layout, store)
+                tell_open(sweeps, first, finished)
                 return
     kinds = {"trials": (trials, trials_table), "repeats": (repeats, repeats_table)}
     kinds |= {"checks": (curves, curves_table), "studies": (True, steps_table)}
@@ -112,11 +113,18 @@ def command(
     if table.empty:
         raise InputError(f"{names} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
     write(table, out, kind)
-    unfinished = count_open(sweeps, first) if kind == "studies" and not finished else 0
+    if kind in ("studies", "trials"):
+        tell_open(sweeps, first, finished)
+
+
+def tell_open(sweeps: tuple[Path, ...], first: int | None, finished: bool) -> None:
+    """Say on the error stream how many trials have not ended, unless their studies are left out."""
+    from sparsefit.experiment.joined import count_open
+
+    unfinished = 0 if finished else count_open(sweeps, first)
     if unfinished:
-        click.echo(
-            f"{unfinished:,} trials have not ended; go on with: sparsefit sweep --resume {sweep}", err=True
-        )
+        go_on = f"sparsefit sweep --resume {sweeps[0]}"
+        click.echo(f"{unfinished:,} trials have not ended; go on with: {go_on}", err=True)
 
 
 def write(table: pd.DataFrame, out: str, rows: str) -> None:

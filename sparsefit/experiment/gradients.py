@@ -115,6 +115,12 @@ class Objective:
         self.mask = torch.cat([mask.reshape(-1) for mask in kept])
         self.initial = self.flatten(network)
 
+    def follow(self, network: nn.Module) -> Tensor:
+        """Take the buffers of the network as it is now, as running means, and return its weights."""
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)
+        return self.flatten(network)
+
     def flatten(self, network: nn.Module) -> Tensor:
         """Return the masked weights of a network of the same shape as one new vector."""
         return torch.cat([p.detach().reshape(-1) for p in network.parameters()]) * self.mask

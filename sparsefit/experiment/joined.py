@@ -51,6 +51,7 @@ def join(
     found: list[pd.DataFrame] = []
     seen: dict[Any, tuple[Path, pd.DataFrame]] = {}
     common: dict[str, Any] | None = None
+    used: set[tuple[str, str]] = set()
     for path in paths:
         with open_store(path) as store:
             if first is not None:
@@ -61,6 +62,13 @@ def join(
                 raise InputError(
                     f"{path} and {paths[0]} are sweeps of different workloads ({differences}); "
                     "collect each into a table of its own"
+                )
+            for session in store.sessions().values():
+                used |= {(name, session[name]) for name in ("model", "dataset_sha256") if name in session}
+            if len(used) > len({name for name, _ in used}):
+                raise InputError(
+                    f"{path} and {paths[0]} were collected with other layers or initial weights of the model "
+                    f"{common['workload']['model']}, or on other data; collect each into a table of its own"
                 )
             if finished:
                 table = only_finished(table, store)

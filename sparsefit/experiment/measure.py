@@ -24,6 +24,10 @@ from sparsefit.experiment.trial import accumulate_gradient
 from sparsefit.experiment.workload import Workload, check_sparsity
 from sparsefit.trajectory import Point, Trajectory
 
+NORM_EXAMPLES, LEAST_NORM_EXAMPLES = 4096, 64
+"""Examples of each of the two draws behind ‖∇f(w_k)‖²: the first over k, and no fewer than the second. The
+gradients of the first steps are the largest by far and make up most of ε."""
+
 MU_BATCHES = 32
 """Mini-batches that the check of unbiasedness compares with the full gradient."""
 
@@ -193,13 +197,17 @@ class Repetition:
         batches = self.batches()
         check = self.goal_check()
         goal_step = None
-        points = []
+        points: list[Point] = []
+        squared_norms: list[float] = []
         unbiasedness = ruler.check_unbiasedness(self.batches())
         for step in range(1, choices.steps + 1):
             measured = step == 1 or step % choices.every == 0
+            if measured or goal_step is None:
+                before = objective.follow(network)
             if measured:
                 progress(f"step {step} of {choices.steps}")
-                before = objective.flatten(network)
+            elif goal_step is None:
+                squared_norms.append(ruler.squared_norm(step, before))
             batch = torch.from_numpy(next(batches))
             loss = accumulate_gradient(trained, optimizer, images, labels, batch)
             if not np.isfinite(loss):
@@ -210,6 +218,8 @@ class Repetition:
             optimizer.step(step - 1)
             if measured:
                 points.append(ruler.measure(step, before, objective.flatten(network)))
+            if measured and goal_step is None:
+                squared_norms.append(points[-1].gradient_squared_norm)
             if goal_step is None and step % self.workload.eval_interval == 0:
                 goal_step = step if check.met(trained.evaluate) else None
         return Trajectory(
@@ -218,6 +228,7 @@ class Repetition:
             learning_rate=choices.metaparameters["learning_rate"],
             batch_size=choices.batch_size,
             points=tuple(points),
+            squared_norms=tuple(squared_norms),
             goal_step=goal_step,
             mu=unbiasedness.mu,
             batch_variance=unbiasedness.variance,
@@ -245,6 +256,7 @@ class Ruler:
         self.choices = choices
         self.confidence = confidence
         self._generator = np.random.default_rng(seed)
+        self._of_norms = np.random.default_rng((seed, 1))
         n = choices.curvature_examples
         self._subset = None
         if n is not None and n < len(objective.indices):
@@ -255,6 +267,20 @@ class Ruler:
     def initial(self) -> Evaluation:
         """Loss and gradient over the training set at the initial weights."""
         return self.objective.evaluate(self.objective.initial)
+
+    def squared_norm(self, step: int, weights: Tensor) -> float:
+        """Return an unbiased estimate of ‖∇f(w_k)‖²: the product of the gradients of two independent draws.
+
+        Where these would take as many examples as there are, it is the square of the gradient over all.
+        """
+        n, of = max(NORM_EXAMPLES // step, LEAST_NORM_EXAMPLES), len(self.objective.indices)
+        if 2 * n >= of:
+            return float(self.objective.evaluate(weights).gradient.square().sum())
+        draws = torch.from_numpy(self._of_norms.integers(of, size=(2, n)))
+        first, second = (
+            self.objective.evaluate(weights, self.objective.indices[draw]).gradient for draw in draws
+        )
+        return float(first @ second)
 
     def check_unbiasedness(self, batches: Iterator[NDArray[np.int64]]) -> Unbiasedness:
         """Compare the first mini-batches with the full gradient at the initial weights."""

@@ -32,7 +32,8 @@ def trials_table(store: Store) -> pd.DataFrame:
     ``steps`` is empty unless the trial reached the goal; one that did not is known to need more than
     ``max_steps``, which for a capped trial is the step at which it was stopped. What a trial did past the
     step up to which it counts (see `schedule`) is not shown, so all but the costs (`joined.COSTS`) depends on
-    the definition of the sweep only.
+    the definition of the sweep only. ``unfinished`` counts the trials of the study that did not run, or not
+    far enough.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ def trials_table(store: Store) -> pd.DataFrame:
     content = store.content
     settings = store.settings()
     rows = []
+    unfinished = count_unfinished(store)
     for row, end in counted(store):
         rows.append(
             {
@@ -53,6 +55,7 @@ def trials_table(store: Store) -> pd.DataFrame:
                 "steps": end.step if end.status == "reached" else None,
                 "max_steps": end.step if end.status == "capped" else content["workload"]["max_steps"],
                 "eval_interval": content["workload"]["eval_interval"],
+                "unfinished": unfinished[row.study],
                 **settings[row.trial],
                 "init_seed": row.trial,
                 "order_seed": ORDER_SEED,
@@ -75,13 +78,14 @@ def steps_table(store: Store) -> pd.DataFrame:
     """Return one row a study: the fewest steps in which a trial reached the goal, and the trial that did.
 
     Of equal trials the one with the lower number wins. ``steps`` is empty if none reached the goal;
-    ``max_steps`` then is the step up to which every trial that did not diverge is known to have missed it.
+    ``max_steps`` then is the step up to which every trial that did not diverge is known to have missed it,
+    and ``status`` is ``diverged`` if there is no such trial.
     ``unfinished`` counts trials that did not run, or not far enough.
     """
     content = store.content
     settings = store.settings()
     maximum = content["workload"]["max_steps"]
-    steps_of_rounds = sweep_budgets(content)
+    unfinished = count_unfinished(store)
     found: dict[Study, list[tuple[int, End]]] = {}
     for row, end in counted(store):
         found.setdefault(row.study, []).append((row.trial, end))
@@ -90,20 +94,22 @@ def steps_table(store: Store) -> pd.DataFrame:
         reached = [(end.step, trial) for trial, end in ends if end.status == "reached"]
         missed = [end.step for _, end in ends if end.status in ("not_reached", "capped")]
         steps, winner = min(reached, default=(None, None))
-        counts = {status: sum(end.status == status for _, end in ends) for status in STATUSES}
+        counts = {name: sum(end.status == name for _, end in ends) for name in STATUSES}
+        status = "reached" if reached else "not_reached"
+        if counts["diverged"] == content["trials"]:
+            status = "diverged"
         rows.append(
             {
                 **identity(content),
                 "sparsity": study.sparsity,
                 "batch_size": study.batch_size,
-                "status": "reached" if reached else "not_reached",
+                "status": status,
                 "steps": steps,
                 "max_steps": maximum if reached else min(missed, default=maximum),
                 "eval_interval": content["workload"]["eval_interval"],
                 "trials": content["trials"],
                 **counts,
-                "unfinished": content["trials"]
-                - count_settled(dict(ends), content["trials"], steps_of_rounds, cap=content["cap"]),
+                "unfinished": unfinished[study],
                 "winner": winner,
                 **{name: None if winner is None else settings[winner][name] for name in settings[0]},
             }
@@ -153,6 +159,16 @@ def shallue_curves(store: Store) -> Callable[[float, int, int], pd.DataFrame | N
         return table.astype({"step": "int64"})
 
     return curve
+
+
+def count_unfinished(store: Store) -> dict[Study, int]:
+    """Return for each study that has begun how many of its trials did not run, or not far enough."""
+    content, ends = store.content, store.ends()
+    steps = sweep_budgets(content)
+    return {
+        study: content["trials"] - count_settled(ends[study], content["trials"], steps, cap=content["cap"])
+        for study in ends
+    }
 
 
 def counted(store: Store) -> list[tuple[TrialRow, End]]:

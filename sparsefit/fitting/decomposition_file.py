@@ -207,13 +207,16 @@ def as_trajectory(value: Any, where: str) -> Trajectory:
     refuse_unknown(table, tuple(Trajectory.__dataclass_fields__), where)
     entries = as_list(needed(table, "points", where), f"{where}.points")
     points = tuple(as_point(entry, f"{where}.points[{i}]") for i, entry in enumerate(entries))
-    goal_step = table.get("goal_step")
+    norms, goal_step = needed(table, "squared_norms", where), table.get("goal_step")
     return Trajectory(
         seed=as_count(needed(table, "seed", where), f"{where}.seed", least=0),
         sparsity=as_number(needed(table, "sparsity", where), f"{where}.sparsity"),
         learning_rate=as_positive(needed(table, "learning_rate", where), f"{where}.learning_rate"),
         batch_size=as_count(needed(table, "batch_size", where), f"{where}.batch_size", least=1),
         points=points,
+        squared_norms=tuple(
+            as_number(norm, f"{where}.squared_norms") for norm in as_list(norms, f"{where}.squared_norms")
+        ),
         goal_step=None if goal_step is None else as_count(goal_step, f"{where}.goal_step", least=1),
         mu=as_quantity(needed(table, "mu", where), f"{where}.mu"),
         batch_variance=as_quantity(needed(table, "batch_variance", where), f"{where}.batch_variance"),

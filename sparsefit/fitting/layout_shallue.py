@@ -37,6 +37,7 @@ SCALES = {
     "end_learning_rate_factor": "LOG_SCALE",
 }
 OBJECTIVE = "val/classification_error"
+DIVERGED: Row = {"status": "diverged", "steps": None, "max_steps": None, "eval_interval": None}
 BOUND = "bound"
 """Field of the note of a trial whose measurements are a bound in place of its curve."""
 
@@ -68,7 +69,7 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
         raise InputError(
             f"{path} is in Shallue's layout, which has curves and no goal: give one, e.g. --goal-error 0.02"
         )
-    comparison = own.get("comparison", goal.comparison) if goal.error is None else goal.comparison
+    comparison = own.get("comparison", goal.comparison)
     known = {"goal_error": error, "comparison": comparison, "sparsity": own.get("sparsity", 0.0)}
     row = study | known | {"trial": need(content, "trial_id", path)}
     if own.get(BOUND) and error != own.get("goal_error"):
@@ -77,9 +78,13 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
             f"{own['goal_error']:g}, can be judged: leave out --goal-error, or write the folder anew of a "
             "sweep with --full-curves"
         )
-    row |= outcome(path, code, error, comparison, goal.objective)
-    if code == "INCOMPLETE":
-        row |= {"status": "capped", "steps": None, "max_steps": own["max_steps"]}
+    # Theirs have no result if INFEASIBLE; ours count where the curve met the goal before it ended.
+    row |= DIVERGED if code == "INFEASIBLE" else outcome(path, error, comparison, goal.objective)
+    if code == "INFEASIBLE" and own and not own.get(BOUND):
+        met = outcome(path, error, comparison, goal.objective)
+        row |= met if met["status"] == "reached" else {}
+    if code == "INCOMPLETE" and row["status"] != "reached":
+        row |= {"status": "capped", "max_steps": own["max_steps"]}
     if goal.error is None:
         row["max_steps"] = own.get("max_steps", row["max_steps"])
         row["eval_interval"] = own.get("eval_interval", row["eval_interval"])
@@ -88,10 +93,8 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
     return with_parameters(row, need(content, "parameters", path))
 
 
-def outcome(path: Path, code: str, error: float, comparison: str, objective: str) -> Row:
+def outcome(path: Path, error: float, comparison: str, objective: str) -> Row:
     """Decide from the curve whether and when the goal was reached."""
-    if code == "INFEASIBLE":
-        return {"status": "diverged", "steps": None, "max_steps": None, "eval_interval": None}
     curve = read_curve(path.with_name("measurements.csv"), objective)
     values = curve[objective]
     passed = (values <= error) if comparison == "<=" else (values < error)

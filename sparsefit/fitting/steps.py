@@ -176,13 +176,16 @@ def drop_unfinished(
         raise InputError(
             "no study is finished or has a trial that reached its goal: go on with the sweep first"
         )
-    if (still & ~lost).any():
+    known = frame.loc[still & ~lost, study].drop_duplicates()
+    if len(known):
         notes.append(
-            f"{int((still & ~lost).sum())} studies have trials that have not ended (column "
+            f"{len(known)} studies have trials that have not ended (column "
             f"{unfinished.name!r}), so their steps may still fall; without them: sparsefit collect --finished"
         )
-    if lost.any():
-        names = "; ".join(describe(dict(row)) for _, row in frame.loc[lost, study].iterrows())
+    rest = frame.loc[lost, study].drop_duplicates().merge(known, how="left", indicator=True)
+    rest = rest.loc[rest.pop("_merge") == "left_only"]
+    if len(rest):
+        names = "; ".join(describe(dict(row)) for _, row in rest.iterrows())
         notes.append(f"not finished and without a trial that reached the goal, so left out: {names}")
     return frame[~lost].copy()
 

@@ -3,6 +3,7 @@ import pytest
 from sparsefit.errors import InputError
 from sparsefit.experiment.joined import count_open, join
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
+from sparsefit.experiment.store import Store
 from sparsefit.experiment.tables import steps_table, trials_table
 
 
@@ -87,3 +88,13 @@ def test_trials_that_have_not_begun_have_not_ended(new_store):
     assert count_open([begun.path], first=1) == 1
     other = fill(new_store("other.db", batch_sizes=(8, 32), sparsities=(0.0,), trials=3), trials=3)
     assert count_open([begun.path, other]) == 3
+
+
+def test_sweeps_of_a_model_that_changed_between_them_are_refused(define, tmp_path):
+    paths = []
+    for sparsity, digest in ((0.0, "ab"), (0.9, "cd")):
+        with Store.create(tmp_path / f"{digest}.db", define(sparsities=(sparsity,), trials=2)) as store:
+            store.begin_session({"model": digest})
+            paths.append(fill(store))
+    with pytest.raises(InputError, match="other layers or initial weights"):
+        join(paths, steps_table)

@@ -9,7 +9,9 @@ from torch import nn
 from sparsefit.errors import InputError
 from sparsefit.experiment.gradient_noise import check_unbiasedness, gradient_noise
 from sparsefit.experiment.gradients import Objective
+from sparsefit.experiment.measure import Choices, Ruler
 from sparsefit.experiment.smoothness import PAPER_GAMMAS, RELEASE_GAMMAS, local_smoothness
+from sparsefit.quantity import mean_interval
 
 N, P = 200, 6
 
@@ -221,3 +223,35 @@ def test_batch_variance_is_beta(quadratic):
     beta = gradient_noise(objective, w, full, None, generator).beta.value
     # 5 standard errors: the half width of the 95 % interval is 1.96 of them.
     assert abs(found.value - beta) < 5 / 1.96 * (found.high - found.value)
+
+
+def ruler(objective, seed=0):
+    choices = Choices({"learning_rate": 0.1}, batch_size=8, steps=10, every=5)
+    return Ruler(objective, choices, seed, 0.95)
+
+
+def test_squared_norm_is_unbiased_from_few_examples(quadratic, monkeypatch):
+    objective, *_ = quadratic
+    monkeypatch.setattr("sparsefit.experiment.measure.LEAST_NORM_EXAMPLES", 8)
+    exact = float(objective.evaluate(objective.initial).gradient.square().sum())
+    draws = [ruler(objective, seed).squared_norm(500, objective.initial) for seed in range(400)]
+    found = mean_interval(draws, 0.999)  # by chance outside once in a thousand; seeds are fixed
+    assert found.low < exact < found.high
+    assert found.high - found.low < exact
+
+
+def test_squared_norm_is_exact_where_the_draws_would_take_all_examples(quadratic):
+    objective, *_ = quadratic
+    exact = float(objective.evaluate(objective.initial).gradient.square().sum())
+    assert ruler(objective).squared_norm(3, objective.initial) == exact
+
+
+def test_an_objective_follows_running_means():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    x, labels = torch.randn(60, 4) * 3 + 1, torch.randint(0, 3, (60,))
+    objective = Objective(network, x, labels)
+    network.train()(x)
+    weights = objective.follow(network)
+    expected = nn.functional.cross_entropy(network.eval()(x), labels)
+    assert objective.evaluate(weights).loss == pytest.approx(float(expected.detach()), rel=1e-5)

@@ -51,6 +51,19 @@ def test_an_unfinished_study_is_censored_where_its_trials_are(store):
     assert (part["status"], part["max_steps"], part["unfinished"]) == ("not_reached", 500, 4)
 
 
+def test_a_study_of_which_every_trial_diverged_says_so(new_store):
+    store = new_store(batch_sizes=(8,), sparsities=(0.9,), trials=2)
+    add(store, 8, 0, "diverged", 3)
+    assert steps_table(store)["status"][0] == "not_reached"
+    add(store, 8, 1, "diverged", 5)
+    assert steps_table(store)["status"][0] == "diverged"
+
+
+def test_trials_carry_the_number_of_their_study_that_have_not_ended(store):
+    counts = trials_table(store).groupby("batch_size")["unfinished"].unique()
+    assert {size: list(found) for size, found in counts.items()} == {8: [0], 16: [0], 32: [4]}
+
+
 def test_trials_have_steps_only_if_they_reached_the_goal_and_capped_ones_their_own_censoring(store):
     table = trials_table(store)
     assert list(table.columns[:7]) == [

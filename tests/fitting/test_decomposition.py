@@ -14,6 +14,7 @@ from sparsefit.quantity import Quantity, geometric_mean, mean_interval
 from sparsefit.trajectory import Point, Trajectory
 
 PAPER = Path(__file__).parents[2] / "examples" / "lee2020_simple_cnn.json"
+NORMS = (4.0, 9.0, 1.0, -0.1, 2.0)
 SHARES = {"conv": 0.25, "fc": 0.75}
 
 
@@ -24,13 +25,13 @@ def point(step, *, loss=2.0, norm=4.0, smoothness=3.0, beta=50.0):
 def trajectory(seed=0, sparsity=0.0, scale=1.0, goal_step=5):
     points = (point(1, smoothness=9 * scale), point(5, loss=1.0, norm=2.0, smoothness=3 * scale, beta=40.0))
     return Trajectory(
-        seed, sparsity, 0.1, 10, points, goal_step, Quantity(1.0, 0.9, 1.1, 8), Quantity(50.0, n=8)
+        seed, sparsity, 0.1, 10, points, NORMS, goal_step, Quantity(1.0, 0.9, 1.1, 8), Quantity(50.0, n=8)
     )
 
 
 def test_parts_follow_their_definitions():
     found = decompose("toy", [trajectory()]).dense.quantities
-    epsilon = np.mean([4, 3.5, 3, 2.5, 2])
+    epsilon = np.mean(NORMS)
     expected = {
         "delta": 4.0,
         "smoothness": 3.0,

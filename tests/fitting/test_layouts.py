@@ -184,6 +184,15 @@ def test_recorded_curves_are_exported_and_found_again(tmp_path):
     assert read_folder(tmp_path / "first", Goal(0.026))["steps"].tolist() == [144]
 
 
+@pytest.mark.parametrize("trial", [2, 3], ids=["capped", "diverged"])
+def test_own_trials_that_ended_early_count_where_their_curve_meets_another_goal(trial, tmp_path):
+    curve = pd.DataFrame({"step": [112, 128, 144], "val/classification_error": [0.5, 0.1, 0.3]})
+    write_folder(trials().iloc[[trial]], tmp_path, "shallue", curves=lambda *_: curve)
+    assert read_folder(tmp_path, Goal(0.1))["steps"].tolist() == [128]
+    assert read_folder(tmp_path, Goal(0.05))["status"].tolist() == [trials()["status"][trial]]
+    assert read_folder(tmp_path)["status"].tolist() == [trials()["status"][trial]]
+
+
 @pytest.mark.parametrize("goal", [math.nan, math.inf])
 def test_a_goal_of_another_objective_is_finite(goal):
     with pytest.raises(InputError, match="allowed a finite number"):

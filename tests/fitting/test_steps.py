@@ -190,6 +190,15 @@ def test_studies_whose_trials_still_run_are_named_and_left_out_where_nothing_is_
     assert any("left out: batch_size 32" in text for text in found.warnings)
 
 
+def test_trials_of_a_study_that_still_runs_say_nothing_but_what_was_reached():
+    text = "batch_size,trial,steps,status,max_steps,unfinished\n"
+    text += "8,0,500,reached,900,2\n8,1,,capped,400,2\n16,0,,capped,126,2\n16,1,,capped,126,2\n"
+    found = measure(text)
+    assert found.table[["batch_size", "steps"]].values.tolist() == [[8, 500]]
+    assert any("1 studies have trials that have not ended" in text for text in found.warnings)
+    assert any(text.endswith("left out: batch_size 16.0") for text in found.warnings)
+
+
 def test_a_sweep_that_has_only_begun_is_not_fitted():
     with pytest.raises(InputError, match="no study is finished or has a trial that reached its goal"):
         measure("batch_size,steps,status,max_steps,unfinished\n32,,not_reached,126,30\n")
