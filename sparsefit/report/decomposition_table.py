@@ -171,8 +171,8 @@ def remarks(decomposition: Decomposition) -> list[str]:
         if bound is not None and isinstance(rate, int | float):
             verdict = "holds" if rate <= bound.value else "FAILS"
             said.append(f"{name}: the condition η ≤ μ/(L·M_G) {verdict}: η = {rate:g}, bound {cell(bound)}")
-        if network.reached is not None and network.reached[0] < network.reached[1]:
-            reached, seeds = network.reached
+        reached, seeds = network.reached or (0, 0)
+        if reached < seeds and "epsilon" in network.quantities:
             rest = "for the others" if reached else "so"
             said.append(
                 f"{name}: goal reached on {reached} of {seeds} seeds; {rest} ε is the mean over all steps"
