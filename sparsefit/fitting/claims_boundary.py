@@ -62,6 +62,7 @@ def metaparameter_boundary(search: Search, group: Mapping[str, Any]) -> Claim:
             capped += 1
             continue
         trials = trials[trials["status"].isin(["reached", "not_reached"])]
+        trials = trials.sort_values(["rate", "momentum"])  # what chance leaves depends on their order
         complete = (trials["status"] == "reached").to_numpy()
         if FEWEST <= complete.sum() <= len(complete) - FEWEST:
             places = np.log10([trials["rate"], 1 - trials["momentum"]])

@@ -45,8 +45,8 @@ def hyperbola(fit: CurveFit) -> Claim:
         reason = f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {limit:.0f})."
     elif fit.critical_batch_size.value is None:
         reason = f"The batch sizes do not straddle the knee. {fit.verdict_reason}"
-    elif len(np.unique(fit.batch_size)) < LEAST_BATCH_SIZES:
-        reason = f"Fewer than {LEAST_BATCH_SIZES} batch sizes cannot tell the curve from its alternatives."
+    elif len(np.unique(reached)) < LEAST_BATCH_SIZES:
+        reason = f"Fewer than {LEAST_BATCH_SIZES} batch sizes at the goal cannot tell the curve from others."
     elif power is not None and power < LOW_POWER:
         reason = (
             f"No alternative is better by its limit, but at this noise a softer knee (p = {SOFTER}) would be "
@@ -54,7 +54,9 @@ def hyperbola(fit: CurveFit) -> Claim:
         )
     else:
         verdict = "holds"
-        reason = f"{describe(rival)} comes closest; {limit:.0f} AICc better is the limit."
+        reason = f"{describe(rival)} comes closest, {margin:.1f} AICc behind."
+        if np.isfinite(limit):
+            reason = f"{describe(rival)} comes closest; {limit:.0f} AICc better is the limit."
     return claim(
         "hyperbola",
         verdict,
@@ -119,6 +121,14 @@ def regimes(fit: CurveFit) -> Claim:
         reason = (
             f"In linear scaling log K falls by {-linear.low:.2f} per log B at most, not {steep:.2f} to 1."
         )
+    elif linear.high is not None and linear.high < -1:
+        verdict = "fails"
+        reason = (
+            f"In linear scaling log K falls by {-linear.high:.2f} per log B or more, not {steep:.2f} to 1."
+        )
+    elif flat.low is not None and flat.low > 0:
+        verdict = "fails"
+        reason = f"On the plateau log K rises by {flat.low:.2f} per log B or more."
     elif flat.high is not None and flat.high < steep - 1:
         verdict = "fails"
         reason = (

@@ -168,6 +168,11 @@ def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Clai
             reason += f"; {capped} have trials that were capped: sweep with --no-cap"
         return claim(name, "cannot tell", f"{reason}.", group=ends[0], reference=ends[1], details=rows)
     change = np.array([row["decades"] - row["decades_dense"] for row in rows])
+    if change.std() == 0:
+        reason = f"The change is {change[0]:+.2f} decades at each of {len(rows)} batch sizes"
+        reason += ", so nothing tells its scatter; search more trials"
+        same = Estimate(float(change[0]), None, None)
+        return claim(name, "cannot tell", f"{reason}.", same, group=ends[0], reference=ends[1], details=rows)
     free = len(change) - 1
     found = interval(float(change.mean()), float(change.std(ddof=1) / np.sqrt(len(change))), free, confidence)
     wide = [float(np.mean([row[key] for row in rows])) for key in ("decades_dense", "decades")]

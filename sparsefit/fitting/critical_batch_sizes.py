@@ -36,7 +36,8 @@ def critical_batch_sizes(
     critical = fit.critical_batch_size
 
     def shifted(factor: float, shift: float) -> Estimate:
-        ends = (critical.value, critical.low, critical.high)
+        low = 0.0 if critical.low is None and shift > 0 else critical.low
+        ends = (critical.value, low, critical.high)
         return Estimate(*(None if end is None else factor * end + shift for end in ends))
 
     found = (

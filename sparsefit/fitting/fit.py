@@ -68,7 +68,7 @@ def fit_curve(
     found = scan(rows, confidence, level)
     theta, log_c2 = float(found.theta[0]), float(found.level[0])
     log_c1 = theta + log_c2
-    n, informative = len(x), int(rows.informative[0])
+    n, informative, reached = len(x), int(rows.informative[0]), np.isfinite(upper)
     free = informative - 2
     noise = float(found.noise[0]) * np.sqrt(informative / free) if free > 0 else float("nan")
     c1, c2, critical = estimates(found, x)
@@ -82,11 +82,11 @@ def fit_curve(
     units = grid_units(size, lower, upper, log_c1, log_c2)
     verdict, sentence = judge(
         models,
-        n_batch_sizes=len(np.unique(x)),
+        n_batch_sizes=len(np.unique(x[reached])),
         undetermined=reason,
         grid_units=units,
         lack_of_fit=lack,
-        power=rejection_power(x[np.isfinite(upper)], theta, noise),
+        power=rejection_power(x[reached], theta, noise),
     )
     warnings = []
     if units is not None and GRID_UNITS <= units < GRID_UNITS + 1:
@@ -98,19 +98,19 @@ def fit_curve(
         warnings.append(f"residuals run in few stretches over B ({runs.signs}): a systematic misfit")
     return CurveFit(
         n_points=n,
-        n_censored=int(np.isinf(upper).sum()),
+        n_censored=int((~reached).sum()),
         batch_size_range=(float(size.min()), float(size.max())),
         c1=c1,
         c2=c2,
         critical_batch_size=critical,
         log_c1=log_c1,
         log_c2=log_c2,
-        log_correlation=correlation(size, log_c1, log_c2) if critical.value is not None else None,
+        log_correlation=correlation(size[reached], log_c1, log_c2) if critical.value is not None else None,
         rms_log_residual=float(noise),
         confidence=confidence,
         verdict=verdict,
         verdict_reason=sentence,
-        regimes=find_regimes(critical, np.unique(size)),
+        regimes=find_regimes(critical, np.unique(size[reached])),
         models=models,
         runs_test=runs,
         lack_of_fit=lack,

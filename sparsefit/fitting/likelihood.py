@@ -26,6 +26,10 @@ SHARPEST = 1e4
 FAR = 1e6
 """Stands for an infinite end of an interval of log K."""
 
+NARROW = 1e-4
+"""Width over noise below which an interval counts as its density times its width: the difference of two
+distribution functions has no digits left there, and the density is off by a factor of 1e-9."""
+
 OPEN = 1e3
 """Distance in log K at which the search for a limit ends: its exponential is zero or infinite."""
 
@@ -162,35 +166,47 @@ class CensoredLevel:
         self.weight = rows.weight[:, None, :]
         self.count = rows.informative
         self.within = rows.within[:, None]
-        lower = np.where(keep, rows.lower, 0.0)
-        upper = np.where(keep, rows.upper, 0.0)
+        lower, upper = (np.where(keep, end, np.nan) for end in (rows.lower, rows.upper))
+        middle = np.logaddexp(lower, upper) - np.log(2.0)
+        known = np.isfinite(upper)
+        guess = np.where(known & np.isfinite(lower), middle, np.where(known, upper, lower))
+        # Levels are counted from the mean of log K: far from 0 their last digits would be lost.
+        self.origin = np.nanmean(guess, axis=1, keepdims=True)
+        lower, upper = (np.where(keep, end - self.origin, 0.0) for end in (lower, upper))
+        self.guess = np.where(keep, guess - self.origin, 0.0)[:, None, :]
         self.exact = (lower == upper)[:, None, :]
         self.any_exact = bool((self.exact & keep[:, None, :]).any())
         self.lower = np.where(lower == upper, upper - 1.0, np.maximum(lower, -FAR))[:, None, :]
         self.upper = np.minimum(upper, FAR)[:, None, :]
-        bounded = np.isfinite(lower) & np.isfinite(upper)
-        middle = np.logaddexp(lower, upper) - np.log(2.0)
-        self.guess = np.where(bounded, middle, np.where(np.isfinite(upper), upper, lower))[:, None, :]
+        self.width = self.upper - self.lower
+        self.from_below = np.isinf(upper)[:, None, :]
 
     def _terms(self, offset: Array, level: Array, tau: Array) -> tuple[Array, ...]:
         """Return log L, its gradient and Hessian in (level·τ, τ), and d log L / d(level·τ) of each row."""
         t, beta = tau[..., None], (level * tau)[..., None]
         u, low = self.upper - offset, self.lower - offset
-        zu, zl = t * u - beta, t * low - beta
+        # One end from the other: of two near ones, each by itself, the difference would be noise.
+        zu = np.where(self.from_below, t * low - beta + t * self.width, t * u - beta)
+        zl = zu - t * self.width
+        zl = np.where(self.from_below, t * low - beta, zl)
         flip = zl > 0
         big, small = np.where(flip, -zl, zu), np.where(flip, -zu, zl)
         log_big = log_ndtr(big)
-        with np.errstate(divide="ignore", under="ignore"):
+        with np.errstate(divide="ignore", under="ignore", over="ignore", invalid="ignore"):
             log_p = log_big + np.log(-np.expm1(np.minimum(log_ndtr(small) - log_big, -1e-300)))
             a = np.exp(-0.5 * zl**2 - HALF_LOG_2PI - log_p)
             b = np.exp(-0.5 * zu**2 - HALF_LOG_2PI - log_p)
             uu, ll, ul = -zu * b - b * b, zl * a - a * a, a * b
             row = [log_p, a - b, b * u - a * low, uu + ll + 2 * ul]
             row += [-(uu * u + ul * (low + u) + ll * low), uu * u**2 + 2 * ul * u * low + ll * low**2]
-        if self.any_exact:
-            exact = [np.log(t) - 0.5 * zu**2 - HALF_LOG_2PI, zu, 1 / t - zu * u]
-            exact += [-np.ones_like(zu), u, -1 / t**2 - u**2]
-            row = [np.where(self.exact, e, r) for e, r in zip(exact, row, strict=True)]
+        narrow = ~self.exact & (t * self.width < NARROW)
+        if self.any_exact or narrow.any():
+            half = np.where(self.exact, 0.0, self.width / 2)
+            z, at = zu - t * half, u - half
+            scale = np.where(self.exact, 0.0, np.log(self.width))
+            point = [np.log(t) + scale - 0.5 * z**2 - HALF_LOG_2PI, z, 1 / t - z * at]
+            point += [-np.ones_like(z), at, -1 / t**2 - at**2]
+            row = [np.where(self.exact | narrow, p, r) for p, r in zip(point, row, strict=True)]
         log_l, g1, g2, h11, h12, h22 = ((self.weight * r).sum(axis=-1) for r in row)
         log_l, g2 = log_l - 0.5 * tau**2 * self.within, g2 - tau * self.within
         return log_l, g1, g2, h11, h12, h22 - self.within, self.weight * row[1]
@@ -235,7 +251,7 @@ class CensoredLevel:
     def profile(self, offset: Array) -> Profile:
         """Return the least deviance, its level and noise for offsets of shape (C, P, N)."""
         log_l, level, tau = self._maximise(offset)
-        return Profile(-2 * log_l, level, 1 / tau)
+        return Profile(-2 * log_l, self.origin + level, 1 / tau)
 
     def score(self, offset: Array, slope: Array) -> Array:
         """Return d objective / dφ where ``slope`` is d offset / dφ, shape (C, P)."""
@@ -275,7 +291,7 @@ class CensoredLevel:
                 between = sign * (move - inside) * sign * (outside - move) > 0
                 halfway = np.where(np.isfinite(outside), (inside + outside) / 2, end + 2 * (end - level))
                 end = np.clip(np.where(between, move, halfway), level - OPEN, level + OPEN)
-            ends.append(np.where(open_, sign * np.inf, end))
+            ends.append(np.where(open_, sign * np.inf, self.origin + end))
         return ends[0], ends[1]
 
     def log_likelihood(self, objective: Array) -> Array:

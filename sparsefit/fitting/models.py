@@ -17,7 +17,8 @@ SHAPES = (float(np.log(0.1)), float(np.log(20.0)))
 POWERS = (-3.0, 3.0)
 """Range of the exponent of the power law; negative where steps grow with the batch size."""
 
-COARSE, FINE, ROUNDS = 49, 13, 22
+COARSE, FINE, ROUNDS = {1: 193, 2: 49}, 13, 22
+"""Points a side of the first grid, by the number of variables, and of the others; number of grids."""
 
 
 def compare_models(rows: Rows) -> tuple[ModelFit, ...]:
@@ -29,7 +30,7 @@ def compare_models(rows: Rows) -> tuple[ModelFit, ...]:
         Of one curve.
     """
     level = make_level(rows)
-    count = float(rows.weight.sum())
+    count = float(rows.informative[0])
     found = []
     for name in MODELS:
         objective, parameters = fit_model(name, rows, level)
@@ -125,7 +126,7 @@ def minimise(
     """
     low, high = (np.array(end, dtype=float) for end in zip(*ranges, strict=True))
     centre, reach = (low + high) / 2, (high - low) / 2
-    points_a_side, best = COARSE, np.inf
+    points_a_side, best = COARSE[len(ranges)], np.inf
     for _ in range(ROUNDS):
         axes = [
             np.clip(np.linspace(c - r, c + r, points_a_side), a, b)

@@ -76,7 +76,9 @@ def find(model: str, curves: Sequence[Rows], grid: Array, known: Array, confiden
         if len(inside) >= FINE // 3:
             break
         ends = grid[max(inside[0] - 1, 0)], grid[min(inside[-1] + 1, len(grid) - 1)]
-        grid = np.linspace(*ends, FINE)
+        # Two wells far apart leave the ends where they are: then only more points tell.
+        stuck = ends == (grid[0], grid[-1])
+        grid = np.linspace(*ends, 2 * len(grid) if stuck else FINE)
         known = together(grid)
     t2_at_one = squared_t(np.maximum(together(np.zeros(1)) - known.min(), 0.0))
 

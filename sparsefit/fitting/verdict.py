@@ -45,7 +45,7 @@ def judge(
     ----------
     models : sequence of ModelFit
     n_batch_sizes : int
-        Distinct batch sizes.
+        Distinct batch sizes that reached the goal.
     undetermined : str or None
         Why c1/c2 has no value; None where it has one.
     grid_units : float or None
@@ -72,7 +72,7 @@ def judge(
         return "undetermined", undetermined
     if n_batch_sizes < LEAST_BATCH_SIZES:
         return "undetermined", (
-            f"{n_batch_sizes} batch sizes cannot tell the curve from its alternatives; "
+            f"{n_batch_sizes} batch sizes that reached the goal cannot tell the curve from its alternatives; "
             f"measure at least {LEAST_BATCH_SIZES}."
         )
     if margin is None:

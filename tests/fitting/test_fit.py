@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.claims_curve import hyperbola
 from sparsefit.fitting.curves import softplus
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.intervals import scan
@@ -275,3 +276,44 @@ def test_units_and_order_of_rows_do_not_matter(unit, pace, order):
     assert other.c2.value == pytest.approx(pace * fit.c2.value, rel=1e-6)
     assert other.critical_batch_size.low == pytest.approx(unit * fit.critical_batch_size.low, rel=1e-5)
     assert other.verdict == fit.verdict
+
+
+def test_narrow_intervals_are_exact_values_at_any_scale():
+    rng = np.random.default_rng(1)
+    size = 2.0 ** np.arange(12)
+    steps = (1 + 100 / size) * np.exp(1e-3 * rng.normal(size=12))
+    exact = fit_curve(size, steps)
+    for scale in (1e4, 1e9, 1e15):
+        found = fit_curve(size, scale * steps, eval_interval=scale * 1e-9)
+        for ends, wanted in ((found.critical_batch_size, exact.critical_batch_size), (found.c2, exact.c2)):
+            factor = 1 if ends is found.critical_batch_size else scale
+            ratios = [getattr(ends, end) / factor / getattr(wanted, end) for end in ("value", "low", "high")]
+            assert ratios == pytest.approx([1, 1, 1], rel=1e-6)
+        assert found.rms_log_residual == pytest.approx(exact.rms_log_residual, rel=1e-6)
+
+
+def test_batch_sizes_that_missed_the_goal_do_not_help_to_judge_the_curve():
+    rng = np.random.default_rng(2)
+    size = 4.0 * 2.0 ** np.arange(8)
+    missed = np.arange(8) < 4
+    steps = np.where(missed, 50, 300 * (1 + 40 / size) * np.exp(0.05 * rng.normal(size=8)))
+    found = fit_curve(size, steps, censored=missed)
+    assert found.verdict == "undetermined"
+    assert hyperbola(found).verdict == "cannot tell"
+
+
+def test_bounds_that_say_nothing_change_nothing():
+    rng = np.random.default_rng(3)
+    size = 2.0 ** np.arange(3, 13)
+    steps = 300 * (1 + 100 / size) * np.exp(0.03 * rng.normal(size=10))
+    alone = fit_curve(size, steps, censored=[False] * 10)
+    empty = [1e-3] * 20
+    found = fit_curve(
+        [*size, *[4.0] * 10, *[2.0**14] * 10], [*steps, *empty], censored=[False] * 10 + [True] * 20
+    )
+    assert {name: regime.n_batch_sizes for name, regime in found.regimes.items()} == {
+        name: regime.n_batch_sizes for name, regime in alone.regimes.items()
+    }
+    assert found.log_correlation == pytest.approx(alone.log_correlation, abs=1e-3)
+    margins = [{m.name: m.delta_aicc for m in fit.models} for fit in (alone, found)]
+    assert margins[1] == pytest.approx(margins[0], abs=0.05)  # the two likelihoods find their maxima apart
