@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsefit.experiment.provenance import commit, cpu_facts, cpu_model
+from sparsefit.experiment.provenance import commit, cpu_model
 
 WARM_SECONDS = 0.2
 """A candidate that takes longer fills the caches itself, many times over."""
@@ -91,7 +91,7 @@ def provenance() -> dict[str, Any]:
     return {
         "command": " ".join(["python", *(word if word[0] != "/" else Path(word).name for word in sys.argv)]),
         "date": time.strftime("%Y-%m-%d"),
-        "cpu": _cpu_name(),
+        "cpu": cpu_model(),
         "python": platform.python_version(),
         "commit": commit(),
     }
@@ -103,10 +103,3 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     head = json.dumps({**rest, "rows": []}, indent=1).removesuffix("[]\n}")
     rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in content["rows"])
     Path(path).write_text(f"{head}[\n{rows}\n]\n}}\n")
-
-
-def _cpu_name() -> str:
-    """Return the CPU's name with its numbers: virtual machines hide what the name would tell."""
-    facts = cpu_facts()
-    numbers = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
-    return cpu_model() + numbers

@@ -95,8 +95,12 @@ def core_isa() -> str:
 
 
 def cpu_model() -> str:
-    """Return the CPU's name as the system gives it."""
-    return cpu_facts().get("model name") or platform.processor() or platform.machine()
+    """Return the CPU's name as the system gives it, with the numbers that tell CPUs of one name apart."""
+    facts = cpu_facts()
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in facts and "model" in facts:
+        name += f" (family {facts['cpu family']}, model {facts['model']})"
+    return name
 
 
 def cpu_facts() -> dict[str, str]:
