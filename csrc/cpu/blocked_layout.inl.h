@@ -20,9 +20,8 @@ inline void transpose_4x4(const float* in, int64_t in_stride, float* out, int64_
     const Quad4 b = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
     const Quad4 c = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
     const Quad4 d = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
-    const Quad4 columns[4] = {
-        SHUFFLE(a, c, 0, 1, 4, 5), SHUFFLE(a, c, 2, 3, 6, 7),
-        SHUFFLE(b, d, 0, 1, 4, 5), SHUFFLE(b, d, 2, 3, 6, 7)};
+    const Quad4 columns[4] = {SHUFFLE(a, c, 0, 1, 4, 5), SHUFFLE(a, c, 2, 3, 6, 7), SHUFFLE(b, d, 0, 1, 4, 5),
+                              SHUFFLE(b, d, 2, 3, 6, 7)};
     for (int i = 0; i < 4; ++i) __builtin_memcpy(out + i * out_stride, &columns[i], sizeof(Quad4));
 }
 
