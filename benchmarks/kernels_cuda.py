@@ -34,10 +34,8 @@ HEADER = ("layer", "batch", "sparsity", "pass", "µs", "GFLOP/s", "over float32"
 
 def run_on_gpu(layers: list[Layer], options: argparse.Namespace, console: Console) -> None:
     """Measure all layers, print a table, and write the rows to ``options.json`` if it is given."""
-    lacking = _core.cuda_unavailable()
-    if not lacking:
-        lacking = missing(_core, 0) if torch.cuda.is_available() else "torch sees no CUDA device"
-    if lacking:
+    unseen = "" if torch.cuda.is_available() else "torch sees no CUDA device"
+    if lacking := _core.cuda_unavailable() or unseen or missing(_core, 0):
         raise SystemExit(f"--device cuda: {lacking}")
     (device, *_) = _core.cuda_devices()
     title = {

@@ -37,7 +37,6 @@ SCALES = {
     "end_learning_rate_factor": "LOG_SCALE",
 }
 OBJECTIVE = "val/classification_error"
-DIVERGED: Row = {"status": "diverged", "steps": None, "max_steps": None, "eval_interval": None}
 BOUND = "bound"
 """Field of the note of a trial whose measurements are a bound in place of its curve."""
 
@@ -79,11 +78,11 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
             "sweep with --full-curves"
         )
     # Theirs have no result if INFEASIBLE; ours count where the curve met the goal before it ended.
-    row |= DIVERGED if code == "INFEASIBLE" else outcome(path, error, comparison, goal.objective)
-    if code == "INFEASIBLE" and own and not own.get(BOUND):
-        met = outcome(path, error, comparison, goal.objective)
-        row |= met if met["status"] == "reached" else {}
-    if code == "INCOMPLETE" and row["status"] != "reached":
+    if code != "INFEASIBLE" or (own and not own.get(BOUND)):
+        row |= outcome(path, error, comparison, goal.objective)
+    if code == "INFEASIBLE" and row.get("status") != "reached":
+        row |= {"status": "diverged", "steps": None, "max_steps": None, "eval_interval": None}
+    elif code == "INCOMPLETE" and row["status"] != "reached":
         row |= {"status": "capped", "max_steps": own["max_steps"]}
     if goal.error is None:
         row["max_steps"] = own.get("max_steps", row["max_steps"])
