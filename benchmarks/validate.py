@@ -51,7 +51,10 @@ def family(count: int, p: float = 1.0) -> tuple[Truth, ...]:
 
 
 class Scenario(NamedTuple):
-    """A truth (and those of other curves), how it is measured, and the verdict that is right."""
+    """A truth (and those of other curves), how it is measured, and the verdict that is right.
+
+    Of a dense curve with `few` rows every third batch size is measured, once.
+    """
 
     name: str
     dense: Truth
@@ -62,6 +65,7 @@ class Scenario(NamedTuple):
     sparse: Truth | None = None
     others: tuple[Truth, ...] = ()
     coarse: bool = False
+    few: bool = False
 
 
 SCENARIOS = {
@@ -105,6 +109,14 @@ SCENARIOS = {
     "shared_shape": (
         Scenario("sparse = 2 x dense", knee(1), "holds", sparse=knee(1, 2 * C1, 2 * C2)),
         Scenario("sparse = 2 x dense, 5 % noise", knee(1), "holds", 0.05, sparse=knee(1, 2 * C1, 2 * C2)),
+        Scenario(
+            "sparse = 2 x dense, 42 rows and 5",
+            knee(1),
+            "holds",
+            sparse=knee(1, 2 * C1, 2 * C2),
+            replicates=3,
+            few=True,
+        ),
         Scenario("c1 x 3, c2 x 2: c1/c2 x 1.5", knee(1), "fails", sparse=knee(1, 3 * C1, 2 * C2)),
         Scenario("c1 x 2, c2 x 3: c1/c2 x 0.67", knee(1), "fails", sparse=knee(1, 2 * C1, 3 * C2)),
         Scenario("c1 x 2.4, c2 x 2: c1/c2 x 1.2", knee(1), "fails", sparse=knee(1, 2.4 * C1, 2 * C2)),
@@ -123,6 +135,8 @@ SCENARIOS = {
 def measure(truth: Truth, scenario: Scenario, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return batch sizes and steps of one simulated sweep."""
     size = np.repeat(SIZE[3:11] if scenario.coarse else SIZE, scenario.replicates)
+    if scenario.few and truth is scenario.dense:
+        size = SIZE[::3]
     noise = np.exp(rng.uniform(*np.log([0.1, 0.3]))) if scenario.coarse else scenario.noise
     steps = truth(size) * np.exp(noise * rng.standard_normal(len(size)))
     d = scenario.eval_interval

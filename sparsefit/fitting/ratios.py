@@ -87,23 +87,28 @@ def divide(a: Estimate, b: Estimate) -> Estimate:
 def shared_shape(fit: CurveFit, twin: CurveFit) -> SharedShape:
     """Return the likelihood-ratio test, on the scale of F, that two curves have one c1/c2.
 
-    Each curve keeps its own level and its own noise. Where the data of one curve do not straddle its c1/c2
-    the test can still reject, but not call the shapes consistent.
+    Each curve keeps its own level and its own noise, so the degrees of freedom are Satterthwaite's (Biometrics
+    Bulletin 2 (1946) 110): a curve counts by its part in the growth of the deviance, which is that of its c1/c2
+    in the variance of the difference. Where the data of one curve do not straddle its c1/c2 the test can still
+    reject, but not call the shapes consistent.
     """
     rows = [as_rows(curve) for curve in (fit, twin)]
     levels = [make_level(part) for part in rows]
-    informative = [int(part.informative[0]) for part in rows]
-    count, free = sum(informative), sum(informative) - 4
-    if min(informative) <= 2:
-        return SharedShape(None, None, 1, max(free, 0), None, None, "undetermined")
+    informative = np.array([int(part.informative[0]) for part in rows])
+    count, free = int(informative.sum()), informative - 2
+    if free.min() <= 0:
+        return SharedShape(None, None, 1, None, None, None, "undetermined")
 
     def deviance(level: ExactLevel | CensoredLevel, part: Rows, theta: Array) -> Array:
         offset = softplus(theta[..., None] - part.log_batch_size[:, None, :])
         return -2 * level.log_likelihood(level.profile(offset).objective)
 
+    def deviances(*thetas: Array) -> Array:
+        parts = zip(levels, rows, thetas, strict=True)
+        return np.array([deviance(level, part, theta) for level, part, theta in parts])
+
     def total(theta: Array) -> Array:
-        parts = zip(levels, rows, strict=True)
-        return np.asarray(sum(deviance(level, part, theta) for level, part in parts))
+        return np.asarray(deviances(theta, theta).sum(axis=0))
 
     ends = np.concatenate([part.log_batch_size[0] for part in rows])
     grid = coarse_grid(ends.min(keepdims=True), ends.max(keepdims=True))
@@ -115,21 +120,21 @@ def shared_shape(fit: CurveFit, twin: CurveFit) -> SharedShape:
         return (values[:, 1] - values[:, 0]) / (2 * step)
 
     theta = find_minimum(total(grid), grid, slope)
-    shared = float(total(theta[:, None])[0, 0])
-    own = sum(
-        float(deviance(level, part, np.array([[curve.log_c1 - curve.log_c2]]))[0, 0])
-        for level, part, curve in zip(levels, rows, (fit, twin), strict=True)
-    )
-    f = float(np.expm1(max(shared - own, 0.0) / count)) * free
-    p_value = float(fdtrc(1, free, f))
-    own_aicc, shared_aicc = aicc(-own / 2, count, 5), aicc(-shared / 2, count, 4)
+    shared = deviances(theta[:, None], theta[:, None]).ravel()
+    own = deviances(*(np.array([[curve.log_c1 - curve.log_c2]]) for curve in (fit, twin))).ravel()
+    growth = np.maximum(shared - own, 0.0)
+    part = growth / growth.sum() if growth.any() else np.full(2, 0.5)
+    df_error = float(1 / (part**2 / free).sum())
+    f = float(np.expm1((growth * free / informative).sum() / df_error)) * df_error
+    p_value = float(fdtrc(1, df_error, f))
+    own_aicc, shared_aicc = aicc(-own.sum() / 2, count, 5), aicc(-shared.sum() / 2, count, 4)
     straddle = None not in (fit.critical_batch_size.value, twin.critical_batch_size.value)
     verdict: Verdict = "rejected" if p_value < LEVEL else "consistent" if straddle else "undetermined"
     return SharedShape(
         f=f,
         p_value=p_value,
         df_shared=1,
-        df_error=free,
+        df_error=df_error,
         delta_aicc=None if own_aicc is None or shared_aicc is None else own_aicc - shared_aicc,
         critical_batch_size=float(np.exp(theta[0])),
         verdict=verdict,

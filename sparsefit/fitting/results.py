@@ -186,7 +186,9 @@ class SharedShape:
     ----------
     f, p_value : float or None
         Likelihood ratio on the scale of F, and its chance if c1/c2 is shared; None if it cannot be tested.
-    df_shared, df_error : int
+    df_shared : int
+    df_error : float or None
+        Degrees of freedom of F.
     delta_aicc : float or None
         AICc with own c1/c2 less AICc with a shared one; negative speaks against sharing.
     critical_batch_size : float or None
@@ -198,7 +200,7 @@ class SharedShape:
     f: float | None
     p_value: float | None
     df_shared: int
-    df_error: int
+    df_error: float | None
     delta_aicc: float | None
     critical_batch_size: float | None
     verdict: Verdict

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -220,6 +221,20 @@ def test_a_shift_of_the_whole_curve_shares_c1_over_c2_and_another_does_not():
     assert ratios[0].c1.low < 3 < ratios[0].c1.high
     assert ratios[0].c2.low < 3 < ratios[0].c2.high
     assert ratios[1].critical_batch_size.low < 3 < ratios[1].critical_batch_size.high
+
+
+def test_few_rows_beside_a_curve_that_is_known_are_tested_with_their_own_degrees_of_freedom():
+    size = np.array([4.0, 32, 256, 2048, 8192])
+    few = fit_curve(size, steps(24_000, size=size, seed=4), group={"sparsity": 0.0})
+    known = fit_curve(B, 3 * steps(noise=1e-4), group={"sparsity": 0.9})
+    shared = compare_to_dense([few, known])[0].shared
+    residuals = np.log(few.upper) - np.log(steps(size=size, noise=0.0))
+    own, fixed = (few.residuals**2).sum(), ((residuals - residuals.mean()) ** 2).sum()
+    f = (fixed / own - 1) * 3
+    # The noise of the known curve is 0.2 % of that of the few rows.
+    assert shared.df_error == pytest.approx(3, rel=0.01)
+    assert shared.f == pytest.approx(f, rel=0.01)
+    assert shared.p_value == pytest.approx(scipy.stats.f.sf(f, 1, 3), rel=0.01)
 
 
 def test_groups_that_differ_in_more_than_sparsity_are_not_compared():
