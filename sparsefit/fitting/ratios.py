@@ -87,10 +87,10 @@ def divide(a: Estimate, b: Estimate) -> Estimate:
 def shared_shape(fit: CurveFit, twin: CurveFit) -> SharedShape:
     """Return the likelihood-ratio test, on the scale of F, that two curves have one c1/c2.
 
-    Each curve keeps its own level and its own noise, so the degrees of freedom are Satterthwaite's (Biometrics
-    Bulletin 2 (1946) 110): a curve counts by its part in the growth of the deviance, which is that of its c1/c2
-    in the variance of the difference. Where the data of one curve do not straddle its c1/c2 the test can still
-    reject, but not call the shapes consistent.
+    Each curve keeps its own level and its own noise, so the degrees of freedom are Satterthwaite's
+    (Biometrics Bulletin 2 (1946) 110): a curve counts by its part in the growth of the deviance, which is
+    that of its c1/c2 in the variance of the difference. Where the data of one curve do not straddle its
+    c1/c2 the test can still reject, but not call the shapes consistent.
     """
     rows = [as_rows(curve) for curve in (fit, twin)]
     levels = [make_level(part) for part in rows]
