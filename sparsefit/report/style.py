@@ -141,7 +141,7 @@ def power(exponent: float, base: int = 10) -> str:
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float, base: int = 2) -> None:
-    """Make an axis logarithmic over a range, with at most six labels, powers of the base where it can be."""
+    """Make an axis logarithmic over a range, with at most six labels: powers of the base, or what is there."""
     scale = 10**0.06 if base == 10 else 2**0.4
     bottom, top = low / scale, high * scale
     getattr(axes, f"set_{which}scale")("log", base=base)
@@ -151,7 +151,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float, base
     if len(exponents) > 1:
         axis.set_ticks([float(base) ** e for e in exponents], labels=[power(e, base) for e in exponents])
     else:
-        values = round_values(bottom, top)
+        values = [low] if low == high else round_values(bottom, top)
         axis.set_ticks(values, labels=[plain_number(value) for value in values])
     axis.set_ticks([], minor=True)
     getattr(axes, f"set_{which}lim")(bottom, top)
