@@ -141,7 +141,7 @@ def power(exponent: float, base: int = 10) -> str:
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float, base: int = 2) -> None:
-    """Make an axis logarithmic over a range, with at most six labels: powers of the base, or what is there."""
+    """Make an axis logarithmic over a range, with at most six labels: powers of the base, or its values."""
     scale = 10**0.06 if base == 10 else 2**0.4
     bottom, top = low / scale, high * scale
     getattr(axes, f"set_{which}scale")("log", base=base)
