@@ -255,10 +255,7 @@ def parts() -> str:
                 measured(entry[part]) for part in ("delta", "smoothness", "smoothness_initial", "beta")
             ]
             ratios = entry.get("ratios", {})
-            over = [
-                "1" if not ratios else measured(ratios[part]) if part in ratios else "not measured"
-                for part in ("c1", "c1_own_epsilon")
-            ]
+            over = [measured(ratios[part]) if ratios else "1" for part in ("c1", "c1_own_epsilon")]
             reached, of = entry["reached"]
             rows.append([name.upper(), f"{entry['sparsity']:g}", *numbers, *over, f"{reached} of {of}", run])
     header = ["workload", "sparsity", "Δ", "mean L", "L at step 1", "β at step 1"]
@@ -277,7 +274,7 @@ def predicted() -> str:
         curves = {curve["group"]["sparsity"]: curve for curve in fitted["fits"]}
         for entry in (parts["dense"], *parts["sparse"]):
             curve = curves.get(entry["sparsity"], {})
-            if curve.get("c1", {}).get("value") is None or "c1_own_epsilon" not in entry:
+            if curve.get("c1", {}).get("value") is None:
                 continue
             row = [name.upper(), f"{entry['sparsity']:g}"]
             for part, own in names.items():

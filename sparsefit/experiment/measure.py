@@ -25,8 +25,8 @@ from sparsefit.experiment.workload import Workload, check_sparsity
 from sparsefit.trajectory import Point, Trajectory
 
 NORM_EXAMPLES, LEAST_NORM_EXAMPLES = 4096, 64
-"""Examples of each of the two draws behind ‖∇f(w_k)‖²: the first over k, and no fewer than the second. The
-gradients of the first steps are the largest by far and make up most of ε."""
+"""Examples of each of the two draws behind ‖∇f(w_k)‖²: the first over k, and no fewer than the second. In
+Simple-CNN the gradients of the first steps are the largest by far and make up most of ε."""
 
 MU_BATCHES = 32
 """Mini-batches that the check of unbiasedness compares with the full gradient."""

@@ -207,7 +207,7 @@ def as_trajectory(value: Any, where: str) -> Trajectory:
     refuse_unknown(table, tuple(Trajectory.__dataclass_fields__), where)
     entries = as_list(needed(table, "points", where), f"{where}.points")
     points = tuple(as_point(entry, f"{where}.points[{i}]") for i, entry in enumerate(entries))
-    norms, goal_step = table.get("squared_norms", []), table.get("goal_step")
+    norms, goal_step = needed(table, "squared_norms", where), table.get("goal_step")
     return Trajectory(
         seed=as_count(needed(table, "seed", where), f"{where}.seed", least=0),
         sparsity=as_number(needed(table, "sparsity", where), f"{where}.sparsity"),
