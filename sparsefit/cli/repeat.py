@@ -57,7 +57,7 @@ def command(
             begin_session(store, runner, used)
         done = 0
 
-        def report(spec: RepeatSpec, run: TrialEnd) -> None:
+        def ended(spec: RepeatSpec, run: TrialEnd) -> None:
             nonlocal done
             done += 1
             click.echo(
@@ -65,9 +65,12 @@ def command(
                 err=True,
             )
 
+        def failed(spec: RepeatSpec, reason: str, last: bool) -> None:
+            click.echo(f"{spec}: {reason}; {'left out for now' if last else 'trying again'}", err=True)
+
         try:
             with terminable():
-                left_out = repeats.run(store, used, runner, specs, report) if specs else []
+                left_out = repeats.run(store, used, runner, specs, ended, failed) if specs else []
         except (KeyboardInterrupt, Terminated) as signal:
             click.echo(
                 f"\nstopped; {done} of {total} runs are in {sweep}; "
@@ -77,8 +80,8 @@ def command(
             sys.exit(130 if isinstance(signal, KeyboardInterrupt) else 143)
     if left_out:
         raise InputError(
-            f"{len(left_out)} runs were left out because their process died; if memory ran out, use fewer "
-            "--jobs; "
+            f"{len(left_out)} runs were left out because their process died, as said above; if memory ran "
+            "out, use fewer --jobs; "
             f"go on with: sparsefit repeat {sweep} --seeds {seeds}"
         )
     click.echo(f"{sweep}: every winner has its repeats; table: sparsefit collect {sweep} --repeats", err=True)

@@ -171,7 +171,7 @@ class LocalProcesses:
                     try:
                         result = worker.connection.recv()
                         idle.append(worker)
-                    except (EOFError, ConnectionResetError):
+                    except (EOFError, OSError):  # OSError: in the middle of a message
                         result = Failure(self._bury(worker), crashed=True)
                     yield worker.spec, result
         finally:

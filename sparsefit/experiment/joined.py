@@ -11,8 +11,8 @@ import pandas as pd
 from sparsefit.errors import InputError
 from sparsefit.experiment.records import Study
 from sparsefit.experiment.store import Store, open_store
-from sparsefit.experiment.study import difference, studies
-from sparsefit.experiment.tables import steps_table
+from sparsefit.experiment.study import difference
+from sparsefit.experiment.tables import count_unfinished, steps_table
 
 GRID = ("batch_sizes", "sparsities", "trials", "curves")
 """What sweeps of one table may differ in; the rest decides how many steps a trial takes."""
@@ -97,15 +97,7 @@ def count_open(paths: Sequence[Path], first: int | None = None) -> int:
         with open_store(path) as store:
             if first is not None:
                 store.cut(first)
-            table = steps_table(store)
-            begun = {
-                Study(sparsity, size): unfinished
-                for sparsity, size, unfinished in zip(
-                    table["sparsity"], table["batch_size"], table.get("unfinished", ()), strict=True
-                )
-            }
-            for study in studies(store.content):
-                here = begun.get(study, store.content["trials"])
+            for study, here in count_unfinished(store).items():
                 left[study] = min(here, left.get(study, here))
     return sum(left.values())
 

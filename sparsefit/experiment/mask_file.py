@@ -1,4 +1,4 @@
-"""Masks in files: written by the first worker of a sweep that needs them, read by the others."""
+"""Masks in files: written by a worker of a sweep that needs them first, read by those that come later."""
 
 from __future__ import annotations
 

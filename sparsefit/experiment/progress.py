@@ -18,7 +18,7 @@ PLAIN_LINES = 20
 
 
 class Report:
-    """Counts what ended; prints nothing but trials that are given up.
+    """Counts what ended; prints nothing but trials whose worker died.
 
     Parameters
     ----------

@@ -91,7 +91,10 @@ def core_isa() -> str:
         from sparsefit import _core
     except ImportError:
         return "not available"
-    return _core.isa()
+    try:
+        return _core.isa()
+    except ValueError as error:  # what SPARSEFIT_FORCE_ISA names is not there
+        raise InputError(str(error)) from error
 
 
 def cpu_model() -> str:

@@ -7,7 +7,8 @@ initial weights (hence another mask) and another order of examples says how luck
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pandas as pd
 from sparsefit.experiment.engine import Engine, Failure
 from sparsefit.experiment.records import End, RepeatSpec, Study, TrialEnd
 from sparsefit.experiment.store import Store, now
-from sparsefit.experiment.sweep import TrialError
+from sparsefit.experiment.sweep import Crashes
 from sparsefit.experiment.tables import identity, steps_table
 
 FIRST_SEED = 1_000_000
@@ -84,7 +85,8 @@ def run(
     engine: Engine,
     function: Callable[[RepeatSpec], TrialEnd],
     specs: list[RepeatSpec],
-    report: Callable[[RepeatSpec, TrialEnd], None],
+    ended: Callable[[RepeatSpec, TrialEnd], None],
+    failed: Callable[[RepeatSpec, str, bool], None],
 ) -> list[RepeatSpec]:
     """Run repeats, each committed to the store when it ends.
 
@@ -97,13 +99,15 @@ def run(
         Runs one repeat, see `runner.TrialRunner`.
     specs : list of RepeatSpec
         What `missing` returned.
-    report : callable
+    ended : callable
         Is called after a repeat was committed.
+    failed : callable
+        Is called when a worker died, with the reason and whether the repeat is left out.
 
     Returns
     -------
     list of RepeatSpec
-        Those left out because their worker died.
+        Those left out because their worker died `sweep.ATTEMPTS` times.
 
     Raises
     ------
@@ -113,14 +117,27 @@ def run(
         A repeat could not be stored. What was stored before stays.
     """
     store.execute(SCHEMA)
-    left_out = []
+    crashes = Crashes()
+    waiting = deque(specs)
+    running = 0
+    left_out: list[RepeatSpec] = []
 
-    with contextlib.closing(engine.map(function, iter(specs))) as results:
+    def queue() -> Iterator[RepeatSpec | None]:
+        nonlocal running
+        while waiting or running:
+            if not waiting:
+                yield None
+                continue
+            running += 1
+            yield waiting.popleft()
+
+    with contextlib.closing(engine.map(function, queue())) as results:
         for spec, result in results:
+            running -= 1
             if isinstance(result, Failure):
-                if not result.crashed:
-                    raise TrialError(f"{spec}: {result.reason}")
-                left_out.append(spec)
+                last = crashes.add(spec, result)
+                (left_out if last else waiting).append(spec)
+                failed(spec, result.reason, last)
                 continue
             cost = (result.samples, result.seconds, result.check_seconds, result.checks, result.evaluated)
             store.execute(
@@ -136,7 +153,7 @@ def run(
                     store.session,
                 ),
             )
-            report(spec, result)
+            ended(spec, result)
     return left_out
 
 

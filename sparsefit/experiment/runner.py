@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
+from sparsefit.conv.kernels import load_core
 from sparsefit.errors import InputError
 from sparsefit.experiment import data, mask_file, model, prune
 from sparsefit.experiment.blocked_model import make_blocked
@@ -117,7 +118,9 @@ class TrialRunner:
             )
 
     def check(self) -> str:
-        """Refuse a model that cannot be built or pruned before anything is kept; return its description."""
+        """Refuse a model that cannot be built, pruned or trained before anything is kept; describe it."""
+        if self.definition.backend == "sparse":
+            load_core()
         initial = model.build(
             self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=0
         )
@@ -159,7 +162,10 @@ class TrialRunner:
     def _with_masks(
         self, initial: nn.Module, masks: prune.Masks
     ) -> tuple[Network, dict[nn.Parameter, Tensor]]:
-        if self.definition.backend == "dense":
+        needs_none = self.definition.workload.model not in model.MODELS and all(
+            map(torch.all, masks.values())
+        )
+        if self.definition.backend == "dense" or needs_none:
             parameters = dict(initial.named_parameters())
             rest = {parameters[name]: mask for name, mask in masks.items() if not mask.all()}
             return TorchNetwork(initial), rest
@@ -183,6 +189,8 @@ class TrialRunner:
         if sparsity == 0:
             return prune.keep_all(initial)
         if (seed, sparsity) not in self._masks:
+            # Those of other seeds may take more memory than training does, and are in files.
+            self._masks = {key: masks for key, masks in self._masks.items() if key[0] == seed}
             self._masks[seed, sparsity] = self._shared(initial, seed, sparsity) or self._make(
                 initial, seed, sparsity
             )

@@ -90,6 +90,7 @@ class StudyState:
         self.cap = cap
         self.ends: dict[int, End] = {}
         self._running: set[int] = set()
+        self._given_up: set[int] = set()
         self._limits = [budgets[0]] * trials
 
     @property
@@ -102,15 +103,23 @@ class StudyState:
         """How many trials need no more steps."""
         return count_settled(self.ends, self.trials, self.budgets, cap=self.cap)
 
-    def _is_over(self, trial: int) -> bool:
-        return trial in self.ends and is_settled(self.ends[trial], self._limits[trial])
+    @property
+    def is_finished(self) -> bool:
+        """Say whether nothing is left to run: every trial is settled or given up."""
+        return count_settled(self._known, self.trials, self.budgets, cap=self.cap) == self.trials
+
+    @property
+    def _known(self) -> dict[int, End]:
+        """How trials ended; those given up as if they had missed the goal to the end."""
+        return self.ends | dict.fromkeys(self._given_up, End("not_reached", self.budgets[-1]))
 
     def next(self) -> tuple[int, TrialSpec] | None:
         """Return the round (as its budget) and the first trial to run in it, None if there is none now."""
-        for trial in range(self.trials):
-            if trial not in self._running and not self._is_over(trial):
-                spec = TrialSpec(self.study, trial, self._limits[trial])
-                return round_budget(self.ends, self.trials, self.budgets), spec
+        known = self._known
+        for trial, limit in enumerate(self._limits):
+            if trial not in self._running and not (trial in known and is_settled(known[trial], limit)):
+                spec = TrialSpec(self.study, trial, limit)
+                return round_budget(known, self.trials, self.budgets), spec
         return None
 
     def start(self, trial: int) -> None:
@@ -119,13 +128,18 @@ class StudyState:
 
     def end(self, trial: int, end: End) -> None:
         """Note how a trial ended."""
-        self._running.discard(trial)
         self.ends[trial] = end
-        self._limits = limits(self.ends, self.trials, self.budgets, cap=self.cap)
+        self.put_back(trial)
+
+    def put_back(self, trial: int) -> None:
+        """Note that a trial runs no more."""
+        self._running.discard(trial)
+        self._limits = limits(self._known, self.trials, self.budgets, cap=self.cap)
 
     def give_up(self, trial: int) -> None:
         """Leave a trial out for the rest of this session."""
-        self.end(trial, End("not_reached", self.budgets[-1]))
+        self._given_up.add(trial)
+        self.put_back(trial)
 
 
 class Schedule:
@@ -152,5 +166,5 @@ class Schedule:
 
     @property
     def is_finished(self) -> bool:
-        """Say whether every trial of every study is settled."""
-        return all(state.n_settled == state.trials for state in self.states.values())
+        """Say whether nothing is left to run in any study."""
+        return all(state.is_finished for state in self.states.values())

@@ -204,13 +204,15 @@ class Store:
         StoreError
             Another process writes to the file.
         """
-        self._lock = self.path.open("rb")
+        self._lock = self.path.open("r+b")  # some network file systems lock files open for writing only
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise StoreError(
                 f"{self.path} is in use by another sparsefit sweep; wait for it or stop it first"
             ) from error
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be locked ({error}); copy it to a local disk") from error
         with explained(self.path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             cursor = self._connection.execute(

@@ -6,14 +6,14 @@ import contextlib
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
 
 from sparsefit.errors import SparsefitError
 from sparsefit.experiment.engine import Engine, Failure
-from sparsefit.experiment.records import TrialEnd, TrialSpec
+from sparsefit.experiment.records import RepeatSpec, TrialEnd, TrialSpec
 from sparsefit.experiment.schedule import Schedule, budgets
 from sparsefit.experiment.store import Store
 from sparsefit.experiment.study import studies
@@ -41,6 +41,27 @@ class Report(Protocol):
 
     def failed(self, spec: TrialSpec, reason: str, last: bool) -> None:
         """Is called when a worker died; `last` says that the trial is left out for now."""
+
+
+class Crashes:
+    """Counts how often the worker of a trial died."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[TrialSpec | RepeatSpec] = Counter()
+
+    def add(self, spec: TrialSpec | RepeatSpec, failure: Failure) -> bool:
+        """Count one more; return whether it was the last attempt.
+
+        Raises
+        ------
+        TrialError
+            The trial failed in a way that would repeat.
+        """
+        if not failure.crashed:
+            raise TrialError(f"{spec}: {failure.reason}")
+        trial = spec._replace(limit=0)
+        self._counts[trial] += 1
+        return self._counts[trial] == ATTEMPTS
 
 
 def resume(store: Store) -> Schedule:
@@ -87,34 +108,31 @@ def run(
     """
     schedule = resume(store)
     report.begin(schedule)
-    crashes: Counter[TrialSpec] = Counter()
-    again: deque[TrialSpec] = deque()
+    crashes = Crashes()
     started: dict[TrialSpec, float] = {}
     left_out = []
 
     def specs() -> Iterator[TrialSpec | None]:
         while not schedule.is_finished:
-            spec = again.popleft() if again else schedule.next()
+            spec = schedule.next()
             if spec is not None:
                 started[spec] = time.monotonic()
             yield spec
 
     with contextlib.closing(engine.map(function, specs())) as results:
         for spec, result in results:
+            state = schedule.states[spec.study]
             if not isinstance(result, Failure):
                 store.add(spec, result)
-                schedule.states[spec.study].end(spec.trial, result.end)
+                state.end(spec.trial, result.end)
                 report.ended(spec, result, time.monotonic() - started.pop(spec))
                 continue
-            if not result.crashed:
-                raise TrialError(f"{spec}: {result.reason}")
-            crashes[spec] += 1
-            last = crashes[spec] == ATTEMPTS
+            last = crashes.add(spec, result)
             if last:
                 left_out.append(spec)
-                schedule.states[spec.study].give_up(spec.trial)
+                state.give_up(spec.trial)
             else:
-                again.append(spec)
+                state.put_back(spec.trial)
             report.failed(spec, result.reason, last)
     return left_out
 

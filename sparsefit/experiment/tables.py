@@ -117,8 +117,9 @@ def steps_table(store: Store) -> pd.DataFrame:
     table = pd.DataFrame(
         rows, columns=None if rows else [*identity(content), "sparsity", "batch_size", "steps"]
     )
-    for name in ("steps", "winner"):
-        if name in table:
+    types = content["workload"]["search_space"]
+    for name in ("steps", "winner", *(name for name, axis in types.items() if axis["type"] == "INTEGER")):
+        if name in table:  # a whole number where a study has none is no float for it
             table[name] = table[name].astype("Int64")
     return table
 
@@ -162,7 +163,7 @@ def shallue_curves(store: Store) -> Callable[[float, int, int], pd.DataFrame | N
 
 
 def count_unfinished(store: Store) -> dict[Study, int]:
-    """Return for each study that has begun how many of its trials did not run, or not far enough."""
+    """Return for each study how many of its trials did not run, or not far enough."""
     content, ends = store.content, store.ends()
     steps = sweep_budgets(content)
     return {

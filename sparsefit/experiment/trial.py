@@ -33,9 +33,9 @@ class Budget:
     eval_interval : int
         Steps between goal checks.
     max_steps : int
-        Of the workload; a multiple of `eval_interval`.
+        Of the workload; the goal is checked there, too.
     limit : int
-        The last step of this run, at most `max_steps`; the goal is still checked there.
+        The last step of this run: `max_steps`, or fewer and then a multiple of `eval_interval`.
     """
 
     eval_interval: int
@@ -95,7 +95,7 @@ def train(
             status = "diverged"
             break
         optimizer.step(step - 1)
-        if step % budget.eval_interval == 0:
+        if step % budget.eval_interval == 0 or step == budget.max_steps:
             check_started = time.process_time()
             if curves:
                 met, error, validation_loss = check.full(network.evaluate)

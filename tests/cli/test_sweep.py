@@ -179,6 +179,11 @@ class Spare(nn.Module):
 def unused(input_shape, n_classes):
     return Spare(n_classes)
 
+def tied(input_shape, n_classes):
+    one, two = nn.Linear(64, 64), nn.Linear(64, 64)
+    two.weight = one.weight
+    return nn.Sequential(nn.Flatten(), one, nn.ReLU(), two, nn.Linear(64, n_classes))
+
 def normed(input_shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Linear(32, n_classes))
 
@@ -224,6 +229,11 @@ def test_a_users_study_and_model_are_swept(user_study):
     result = invoke("sweep", *user_study("net"), "--sparsity", "0,0.5")
     assert result.exit_code == 0, result.output
     assert "2 of 2 trials" in result.output
+
+
+@pytest.mark.parametrize("function", ["tied", "subclass"])
+def test_a_users_model_that_cannot_be_pruned_is_swept_at_sparsity_0(user_study, function):
+    assert invoke("sweep", *user_study(function), "--sparsity", "0").exit_code == 0
 
 
 def test_a_users_model_that_has_a_layer_twice_is_swept(user_study):

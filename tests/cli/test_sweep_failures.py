@@ -40,6 +40,21 @@ def resume(path, limit=resource.RLIM_INFINITY):
     )
 
 
+def test_an_instruction_set_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    path = tmp_path / "new.db"
+    found = subprocess.run(
+        [sys.executable, "-m", "sparsefit", "sweep", "--workload", "digits", "--out", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"COLUMNS": "200", "SPARSEFIT_FORCE_ISA": "sse9"},
+    )
+    assert found.returncode == 1
+    assert "SPARSEFIT_FORCE_ISA is 'sse9'" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not path.exists()
+
+
 def test_a_full_disk_keeps_every_committed_trial_and_the_sweep_goes_on_when_there_is_space(tmp_path):
     path = new(tmp_path / "full.db")
     failed = resume(path, path.stat().st_size + PAGE)

@@ -1,9 +1,13 @@
+import dataclasses
+
 import pytest
 
 from sparsefit.errors import InputError
+from sparsefit.experiment import workload
 from sparsefit.experiment.joined import count_open, join
 from sparsefit.experiment.records import End, Study, TrialEnd, TrialSpec
 from sparsefit.experiment.store import Store
+from sparsefit.experiment.study import Definition
 from sparsefit.experiment.tables import steps_table, trials_table
 
 
@@ -37,6 +41,22 @@ def test_a_study_in_two_files_counts_once_whatever_it_cost(new_store):
     one = fill(new_store("one.db", trials=2))
     other = fill(new_store("other.db", sparsities=(0.9,), trials=2), seconds=7.0, checks=3)
     assert len(join([one, other], trials_table)) == 12
+
+
+def test_a_study_agrees_with_itself_beside_others_that_no_setting_won(new_store):
+    w4 = dataclasses.replace(workload.load("w4"), batch_sizes=(8, 16), sparsities=(0.0,), trials=2)
+    one, other = (
+        new_store(name, Definition(w4, sizes, (0.0,), 2))
+        for name, sizes in (("a.db", (8,)), ("b.db", (8, 16)))
+    )
+    fill(one)
+    fill(other)
+    for trial in range(2):
+        missed = TrialEnd(End("not_reached", 40_000), 1, 1.0, 0.1, 1, 1, 1)
+        other.add(TrialSpec(Study(0.0, 16), trial, 40_000), missed)
+    table = join([one.path, other.path], steps_table)
+    assert str(table["decay_steps"].dtype) == "Int64"
+    assert table["decay_steps"].dropna().tolist() == [one.settings()[0]["decay_steps"]]
 
 
 def test_two_files_that_disagree_on_a_study_are_refused(new_store):

@@ -36,7 +36,8 @@ def store(new_store):
 def run(store, seeds, function=lambda spec: end("reached", 10 * (spec.seed % 1000 + 1))):
     """Repeat, and return the specs that ran."""
     ran = []
-    repeats.run(store, InOrder(), function, repeats.missing(store, seeds), lambda spec, _: ran.append(spec))
+    specs = repeats.missing(store, seeds)
+    repeats.run(store, InOrder(), function, specs, lambda spec, _: ran.append(spec), pytest.fail)
     return ran
 
 
@@ -84,13 +85,28 @@ def test_without_a_repeat_the_table_is_empty(store):
     assert repeats.repeats_table(store).empty
 
 
-def test_an_error_stops_and_a_dead_worker_leaves_its_run_out(store):
+def test_an_error_stops(store):
     with pytest.raises(TrialError, match=r"batch size 8, sparsity 0\.9, seed 1000000: shapes"):
         run(store, 1, lambda spec: Failure("shapes", crashed=False))
-    specs = repeats.missing(store, 1)
-    dead = repeats.run(store, InOrder(), lambda spec: Failure("died", crashed=True), specs, print)
-    assert dead == specs
-    assert repeats.repeats_table(store).empty
+
+
+def test_a_repeat_whose_worker_dies_is_tried_again_then_left_out(store):
+    small, large = repeats.missing(store, 1)
+    died = {small: 2, large: 1}
+    told, ended = [], []
+
+    def function(spec):
+        died[spec] -= 1
+        return Failure("died", crashed=True) if died[spec] >= 0 else end("reached", 50)
+
+    left_out = repeats.run(
+        *(store, InOrder(), function, [small, large]),
+        lambda spec, _: ended.append(spec),
+        lambda spec, reason, last: told.append((spec, reason, last)),
+    )
+    assert told == [(small, "died", False), (large, "died", False), (small, "died", True)]
+    assert (left_out, ended) == ([small], [large])
+    assert list(repeats.repeats_table(store)["batch_size"]) == [large.study.batch_size]
 
 
 def test_a_fresh_order_keeps_the_split_and_differs_from_the_first_epoch_on():

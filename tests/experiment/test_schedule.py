@@ -124,4 +124,17 @@ def test_a_trial_that_is_given_up_does_not_hold_the_others_back():
     state = schedule.states[Study(0.0, 8)]
     state.give_up(first.trial)
     state.end(second.trial, End("capped", 100))
-    assert schedule.next().limit == 400
+    third = schedule.next()
+    assert (third.trial, third.limit) == (second.trial, 400)
+    state.end(third.trial, End("reached", 200))
+    assert schedule.is_finished
+    assert state.n_settled == 1, "a trial that did not run counts as done"
+
+
+def test_a_trial_that_is_put_back_comes_again_with_the_limit_of_that_time():
+    schedule = Schedule([Study(0.0, 8)], 2, (400,))
+    first, second = schedule.next(), schedule.next()
+    state = schedule.states[Study(0.0, 8)]
+    state.end(first.trial, End("reached", 120))
+    state.put_back(second.trial)
+    assert schedule.next() == second._replace(limit=120)

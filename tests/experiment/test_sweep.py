@@ -95,6 +95,7 @@ def test_a_trial_whose_process_dies_is_tried_again_then_left_out_and_comes_back_
     report, left_out = sweep(store, artificial.Trial(crash_file=str(crashes)), LocalProcesses(2))
     assert [spec.trial for spec in left_out] == [1]
     assert report.failures == [(1, False), (1, True)]
+    assert (report.done, report.total) == (3, 4)
     assert crashes.read_text() == "xx"
     assert {row.trial for row in store.rows()} == {0, 2, 3}
     assert sweep(store, artificial.Trial())[1] == []

@@ -131,6 +131,16 @@ def test_a_trial_ends_at_the_last_step_or_at_its_limit(limit, status):
     assert (run.checks, run.samples) == (limit // 4, 7 * limit)
 
 
+def test_the_goal_is_checked_at_the_last_step_whatever_the_interval():
+    network, optimizer, images, labels, _ = problem(linear())
+    check = GoalCheck(images[:50], labels[:50], 50)  # met at the first check
+    for interval, step in ((16, 16), (10, 10), (26, 25)):
+        run = train(
+            network, optimizer, images, labels, ExampleOrder(300).batches(7), check, Budget(interval, 25, 25)
+        )
+        assert run.end == ("reached", step)
+
+
 def test_a_loss_that_is_not_finite_ends_the_trial_at_once():
     network, optimizer, images, labels, check = problem(linear(), learning_rate=1e38)
     run = train(network, optimizer, images, labels, ExampleOrder(300).batches(7), check, Budget(4, 24, 24))
@@ -205,6 +215,14 @@ def test_masks_are_shared_between_workers_and_a_damaged_or_foreign_one_is_made_a
     fifth = TrialRunner(runner.definition, masks_dir=tmp_path / "masks")
     fifth.masks(changed, 0, sparsity)
     assert made == [1], "the masks of other initial weights were taken"
+
+
+def test_a_worker_keeps_the_masks_of_one_seed(runner, tmp_path):
+    worker = TrialRunner(runner(sparsities=(0.5, 0.9)).definition, masks_dir=tmp_path / "masks")
+    for seed in (0, 1, 0):
+        for sparsity in (0.5, 0.9):
+            worker.network(seed, sparsity)
+        assert set(worker._masks) == {(seed, 0.5), (seed, 0.9)}
 
 
 def make_masks(runner, sparsity, together, results):
