@@ -138,7 +138,7 @@ def seeds() -> str:
         for (sparsity, size), group in table.groupby(["sparsity", "batch_size"]):
             reached = group["steps"].dropna()
             again = ", ".join(
-                f"{s:.0f}" if pd.notna(s) else f"> {m}" for s, m in group[["steps", "max_steps"]].values
+                f"{s:.0f}" if pd.notna(s) else f"> {m:.0f}" for s, m in group[["steps", "max_steps"]].values
             )
             winner = group["winner_steps"].iloc[0]
             over = (
@@ -186,7 +186,10 @@ def luck() -> str:
 
 
 def trial_count() -> str:
-    """Compare K* of the first n trials with that of all: median and largest over finished studies."""
+    """Compare K* of the first n trials with that of all: median and largest over finished studies.
+
+    A study of which none of the first n reached the goal counts as above all others.
+    """
     rows = []
     for name in WORKLOADS:
         table = load_table(f"{name}/trials.csv")
@@ -198,9 +201,10 @@ def trial_count() -> str:
             over = best.div(best.iloc[:, -1], axis=0).fillna(np.inf)
             for count in sorted({min(n, wide.shape[1]) for n in (2, 5, wide.shape[1])}):
                 part = over.iloc[:, count - 1]
-                cells = ("none reached" if np.isinf(x) else f"{x:.2f}" for x in (part.median(), part.max()))
-                rows.append([name.upper(), f"{sparsity:g}", len(part), count, *cells])
-    header = ["workload", "sparsity", "studies", "trials n", "median K\\*(n)/K\\*", "largest"]
+                reached = f"{np.isfinite(part).sum()} of {len(part)}"
+                cells = ("none" if np.isinf(x) else f"{x:.2f}" for x in (part.median(), part.max()))
+                rows.append([name.upper(), f"{sparsity:g}", count, reached, *cells])
+    header = ["workload", "sparsity", "trials n", "studies with a K\\*(n)", "median K\\*(n)/K\\*", "largest"]
     return markdown(header, rows) if rows else "No study is finished."
 
 

@@ -50,7 +50,13 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
         raise InputError(f"sparsify takes a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(masks, Mapping) or not all(isinstance(key, str) for key in masks):
         raise InputError("masks must be a dict from the name of a layer to its mask, as {'features.0': mask}")
-    model = copy.deepcopy(model)
+    try:
+        model = copy.deepcopy(model)
+    except Exception as error:
+        raise InputError(
+            f"the model cannot be copied ({error}): a layer that torch.nn.utils.prune has changed needs "
+            "torch.nn.utils.prune.remove(layer, 'weight') first"
+        ) from error
     layers = {
         name: module for name, module in model.named_modules(remove_duplicate=False) if type(module) in KINDS
     }

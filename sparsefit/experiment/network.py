@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -62,7 +63,7 @@ class TorchNetwork:
     def evaluate(self, images: Tensor) -> Tensor:
         """See `Network.evaluate`."""
         self.module.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), no_fast_path():
             logits: Tensor = self.module(images)
         self.module.train()
         return logits
@@ -72,3 +73,14 @@ class TorchNetwork:
         loss = cross_entropy(self.module(images), labels, reduction="sum") / divisor
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+
+@contextmanager
+def no_fast_path() -> Iterator[None]:
+    """Keep ``nn.TransformerEncoderLayer`` from its fused evaluation, which reads weights past sparse layers."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sparsefit.conv import sparsify
 from sparsefit.conv.kernels import load_core
+from sparsefit.conv.sparsify import KINDS
 from sparsefit.errors import InputError
 from sparsefit.experiment import data, mask_file, model, prune
 from sparsefit.experiment.blocked_model import make_blocked
@@ -152,7 +153,7 @@ class TrialRunner:
     def network(self, seed: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.
 
-        With sparse layers these are masks that keep a part of a bias.
+        With sparse layers these are masks that keep a part of a bias, and those of subclasses of the layers.
         """
         initial = model.build(
             self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=seed
@@ -172,7 +173,9 @@ class TrialRunner:
         inside = {
             name: masks[name]
             for name in prune.prunable(initial, biases=True)
-            if name.endswith("weight") or masks[name].all() or not masks[name].any()
+            # A subclass may not compute what its parent does; its weights are masked as with dense layers.
+            if type(initial.get_submodule(name.rpartition(".")[0])) in KINDS
+            and (name.endswith("weight") or masks[name].all() or not masks[name].any())
         }
         sparse = sparsify(initial, inside, backend="sparse")
         parameters = dict(sparse.named_parameters())

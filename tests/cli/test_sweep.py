@@ -165,6 +165,18 @@ def pair(input_shape, n_classes):
 class Own(nn.Linear):
     pass
 
+class Transformer(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.embed, self.head = nn.Linear(8, 16), nn.Linear(16, n_classes)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.head(self.layer(self.embed(x.squeeze(1))).mean(1))
+
+def transformer(input_shape, n_classes):
+    return Transformer(n_classes)
+
 def subclass(input_shape, n_classes):
     return nn.Sequential(nn.Flatten(), Own(64, n_classes))
 
@@ -231,13 +243,16 @@ def test_a_users_study_and_model_are_swept(user_study):
     assert "2 of 2 trials" in result.output
 
 
-@pytest.mark.parametrize("function", ["tied", "subclass"])
-def test_a_users_model_that_cannot_be_pruned_is_swept_at_sparsity_0(user_study, function):
-    assert invoke("sweep", *user_study(function), "--sparsity", "0").exit_code == 0
+def test_a_users_model_that_cannot_be_pruned_is_swept_at_sparsity_0(user_study):
+    assert invoke("sweep", *user_study("tied"), "--sparsity", "0").exit_code == 0
+    assert "3.weight is no parameter of that layer alone" in message(
+        "sweep", *user_study("tied"), "--sparsity", "0.5"
+    )
 
 
-def test_a_users_model_that_has_a_layer_twice_is_swept(user_study):
-    result = invoke("sweep", *user_study("twice"), "--sparsity", "0.5")
+@pytest.mark.parametrize("function", ["twice", "subclass", "transformer"])
+def test_a_users_model_that_has_a_layer_twice_or_in_other_layers_is_swept(user_study, function):
+    result = invoke("sweep", *user_study(function), "--sparsity", "0.5")
     assert result.exit_code == 0, result.output
 
 
@@ -250,7 +265,6 @@ def test_a_users_model_that_has_a_layer_twice_is_swept(user_study):
         ("many", "must return logits of shape (2, 10), got (2, 20)"),
         ("pair", "must return logits of shape (2, 10), got tuple"),
         ("absent", "cannot be imported"),
-        ("subclass", "no Conv2d or Linear is named '1.weight'"),
     ],
 )
 def test_a_users_model_that_fails_is_named_before_anything_is_written(user_study, function, words, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from sparsefit.conv import SparseConv2d, SparseLinear, explain, restore_choices, sparsify
 from sparsefit.errors import InputError
@@ -158,3 +159,14 @@ def test_a_model_that_keeps_its_layers_in_a_plain_container_is_refused(held):
 
     with pytest.raises(InputError, match="'path' of 'Listed' holds a layer that has a mask"):
         sparsify(Listed(), {"b": torch.ones(4, 4) > 0})
+
+
+def test_a_model_that_torch_has_pruned_is_refused_with_the_way_out():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    prune.random_unstructured(model[0], "weight", amount=0.5)
+    model(torch.ones(1, 4))
+    mask = model[0].weight_mask.bool()
+    with pytest.raises(InputError, match=r"prune\.remove\(layer, 'weight'\)"):
+        sparsify(model, {"0": mask})
+    prune.remove(model[0], "weight")
+    torch.testing.assert_close(sparsify(model, {"0": mask})(torch.ones(1, 4)), model(torch.ones(1, 4)))

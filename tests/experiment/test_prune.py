@@ -243,5 +243,5 @@ def test_wrong_names_and_models_are_refused(small, digits, order):
 def test_a_weight_that_two_layers_share_is_refused():
     layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     layers[1].weight = layers[0].weight
-    with pytest.raises(InputError, match=r"1\.weight belongs to another layer too"):
+    with pytest.raises(InputError, match=r"1\.weight is no parameter of that layer alone"):
         prune.prunable(layers, biases=True)
