@@ -126,7 +126,7 @@ def fetch(source: Source, name: str, wanted: list[File], folder: Path, target: P
                 write(target / file.name, contents[file.name])
             return
         except (OSError, ValueError) as error:  # no network, no such page; InputError is a ValueError
-            failures.append(f"  {url}: {str(error).splitlines()[0]}")
+            failures.append(f"  {url}: {str(error).partition(chr(10))[0] or type(error).__name__}")
             (folder / name).unlink(missing_ok=True)
     raise InputError("\n".join([f"{source.name} could not be downloaded:", *failures, remedy(source)]))
 

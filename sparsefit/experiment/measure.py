@@ -249,7 +249,7 @@ class Repetition:
 
 
 class Ruler:
-    """Measures one network: it draws the same examples for every sparsity of a seed, where it draws any."""
+    """Measures one network; what it draws without looking at the network is the same at every sparsity."""
 
     def __init__(self, objective: Objective, choices: Choices, seed: int, confidence: float) -> None:
         self.objective = objective
