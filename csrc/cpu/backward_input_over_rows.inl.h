@@ -35,7 +35,7 @@ inline RowPlan make_row_plan(const Conv& conv, const Pattern& pattern, const flo
     const auto key = [&](int64_t block, int64_t c, int64_t tap) {
         return (block * conv.c_in + c) * taps + tap % conv.kw * conv.kh + tap / conv.kw;
     };
-    std::vector<int32_t> block_of(conv.c_out), key_of_tap(taps);
+    std::vector<int32_t> block_of(conv.c_out);
     for (int64_t o = 0; o < conv.c_out; ++o) block_of[o] = static_cast<int32_t>(o / plan.channels_per_block);
     plan.starts.assign(plan.blocks * conv.c_in * taps + 2, 0);
     int32_t* const next = plan.starts.data() + 1;  // counts, then where the next entry of a key goes

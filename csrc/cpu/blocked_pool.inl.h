@@ -113,8 +113,8 @@ void KERNEL(blocked_bias_relu_max_pool)(const Blocked& shape, const Pool& pool, 
     max_pool<true>(shape, pool, input, bias, output, places, threads);
 }
 
-// Gradient of one plane; returns the sum of what it passed on. `out` is the output where a ReLU came before
-// the pooling, else null.
+// Gradient of one plane. RECTIFY: a ReLU came before the pooling, of which `out` is the output, and the sum
+// of what was passed on is returned; else `out` is not looked at, and 0 is returned.
 template <int LANES, bool OVERLAPS, bool RECTIFY, int SIDE>
 double max_pool_backward_plane(const Blocked& shape, const Pool& pool, const float* out,
                                const float* grad_out, const uint8_t* places, float* grad_in) {

@@ -1,5 +1,6 @@
-// Which kernel: a linear layer has its own, and what the vectors run over is the batch, or for a batch of at
-// most 8 the pixels (in a linear layer, the rows of the pattern).
+// Which kernel: a linear layer has its own, and vectors run over the batch, or for a batch of at most 8 over
+// pixels. Kernels over rows have the images in their lanes too, and take one row after another: of the
+// pattern in a linear layer at such a batch, of small maps without padding in backward_input at larger ones.
 
 inline bool small_batch(const Conv& conv) { return conv.n > 0 && conv.n <= kLanes / 2; }
 inline bool is_linear(const Conv& c) {

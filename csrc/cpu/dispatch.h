@@ -1,6 +1,5 @@
 // The table of kernels, one row per instruction set.
 #pragma once
-#include <cstdint>
 #include "cpu/blocked.h"
 #include "packed.h"
 #include "params.h"
@@ -21,7 +20,8 @@ using BackwardWeight = void (*)(const Conv&, const Operand& input, const Operand
                                 float* grad_values, float* grad_bias, const Pooling* pooling, int threads);
 // Finishes and rectifies an output that holds the sums alone; it is blocked.
 using FinishPass = void (*)(const View& output, const Finish&, bool relu, int threads);
-// GFLOP/s of fused multiply-adds on registers alone, on one thread, over about this many seconds.
+// GFLOP/s of fused multiply-adds of one thread, on registers alone or with one factor from L1, measured over
+// about this many seconds.
 using FmaPeak = double (*)(double seconds, bool from_memory);
 
 struct Kernels {

@@ -38,7 +38,7 @@ inline FinishAt finish_at(const Finish& f, const View& out, int64_t b, int64_t c
     return found;
 }
 
-// place(i, row, column): floats from the first vector to vector i at these distances.
+// at(i, row, column): floats from the first vector to vector i at these distances.
 template <int SIZE, class Place>
 inline void finish_sums(Vec (&sums)[SIZE], const FinishAt& f, int64_t row, int64_t column, const Place& at) {
     const auto place = [&](int i) { return at(i, row, column); };

@@ -88,14 +88,14 @@ struct Segment {
     int64_t row, first, last;
 };
 
-// The features of a block, and a loop over its segments.
+// The features of a block.
 struct FeatureBlock {
     int64_t first, last;  // features, within their group
     bool opens, closes;
 };
 
-// For features [c0, c1) of a group, block by block: enter(block), body(segment) for each of the rows [r0,
-// r1), leave(block).
+// For features [c0, c1) of a group, block by block: enter(block), body(segment, nonzero to fetch ahead) for
+// each of the rows [r0, r1), leave(block).
 template <class Enter, class Body, class Leave>
 inline void for_blocks(const Pattern& p, int64_t columns, int64_t products, int64_t r0, int64_t r1,
                        int64_t c0, int64_t c1, const Enter& enter, const Body& body, const Leave& leave) {

@@ -2,8 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <vector>
-#include "packed.h"
-#include "params.h"
 
 namespace sparsefit {
 

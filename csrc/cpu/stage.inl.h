@@ -19,9 +19,9 @@ struct Grid {
     }
 };
 
-// Rows [0, rows) and columns [0, columns) of `operand` (moved there by the caller) to or from the grid,
-// through transposes along one contiguous axis of `length` elements; place(i) is the grid vector of element
-// i.
+// Between `lanes` images, whose floats lie `lane` apart, and the vectors of `length` elements that lie side
+// by side in each image, through transposes; place(i) is the vector of element i. gather_axis makes the other
+// lanes zero and asks for each place once, in order.
 template <class Place>
 inline void gather_axis(const float* in, int64_t lane, int lanes, int64_t length, const Place& place) {
     const Vec zero = broadcast(0.0f);
@@ -154,9 +154,9 @@ inline void stage(const View& source, int64_t block, const Stage& shape, int64_t
 // Writes rows [first, first + rows) of channels [c0, c1) from a copy (channel, row, column, lane).
 inline void unstage(float* copy, const View& target, int64_t block, int64_t c0, int64_t c1, int64_t first,
                     int64_t rows, int64_t channel_pitch) {
-    const int64_t width = target.width, pitch = target.width;
+    const int64_t width = target.width;
     const auto vector = [&](int64_t c, int64_t y, int64_t x) {
-        return copy + (c * channel_pitch + y * pitch + x) * kLanes;
+        return copy + (c * channel_pitch + y * width + x) * kLanes;
     };
     if (target.lane != 1 && target.channel == 1 && target.column != 1) {
         for (int64_t y = 0; y < rows; ++y)

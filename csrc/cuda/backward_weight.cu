@@ -145,8 +145,7 @@ __global__ void __launch_bounds__(kSumThreads)
 
 void add_slices(const float* slices, int32_t count, int64_t size, float* sums, void* stream) {
     if (size == 0) return;
-    const Launch how{"sum_slices", make_grid("sum_slices", ceil_div(size, kSumThreads)), dim3(kSumThreads),
-                     0};
+    const Launch how{"sum_slices", make_grid("sum_slices", ceil_div(size, kSumThreads)), dim3(kSumThreads)};
     launch(how, stream, sum_slices, global(slices, count * size, "slices"), count, size,
            global(sums, size, "sums"));
 }
@@ -214,7 +213,7 @@ void backward_weight(const Conv& conv, const Operand& input, const Operand& grad
         sliced ? g.rows : 0};
     const int rows = rows_per_block(g), weights = weights_per_warp(g, pattern.nnz);
     const Launch how{name, make_grid(name, int64_t{cut.row_blocks} * cut.slices, cut.parts),
-                     dim3(kWarp, rows), 0};
+                     dim3(kWarp, rows)};
     launch(how, where.stream,
            weights == 4 ? sparse_conv2d_backward_weight<4> : sparse_conv2d_backward_weight<8>, g, arrays,
            cut);

@@ -149,7 +149,7 @@ Copy make_copy(const Staged& staged, int64_t n, int64_t channels, int64_t height
 
 Launch copy_launch(const char* kernel, const Copy& c) {
     const int64_t blocks = ceil_div(c.n, c.lanes) * c.across() * ceil_div(c.along(), kTile);
-    return {kernel, make_grid(kernel, blocks), dim3(kThreads), 0};
+    return {kernel, make_grid(kernel, blocks), dim3(kThreads)};
 }
 
 }  // namespace
@@ -170,7 +170,7 @@ void stage(const Staged& s, int64_t n, int64_t channels, int64_t height, int64_t
     if (operand.lanes) {
         const int64_t parts = ceil_div(s.pixels() * (lanes / 4), kThreads);
         const Launch how{"pad_blocked", make_grid("pad_blocked", ceil_div(n, lanes) * channels * parts),
-                         dim3(kThreads), 0};
+                         dim3(kThreads)};
         launch(how, stream, pad_blocked_kernel, s, static_cast<int32_t>(height), static_cast<int32_t>(width),
                static_cast<uint32_t>(lanes / 4), static_cast<uint32_t>(parts), from, to);
     } else {

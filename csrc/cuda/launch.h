@@ -6,10 +6,9 @@
 //   Global<T> x                pointer to global memory, a kernel parameter; x[i], x + i, as a pointer
 //   global(data, n, "x")       makes one on the host from an address and its number of elements
 //   SHARED_ARRAY(T, s, n)      declares n elements of shared memory, n a constant; 16-byte aligned
-//   dynamic_shared<T>(b, n)    n elements that start b bytes into the dynamic shared memory of the launch
-//   Shared<T> s                pointer to shared memory, which both of these make; s[i], s + i
-//   load4(p), load2(p)         one 16 or 8 byte load from a Global or Shared of float; p is aligned so
-//   store4(p, v), store2(p, v) the same for stores
+//   Shared<T> s                pointer to shared memory, which that makes; s[i], s + i
+//   load4(p)                   one 16 byte load from a Global or Shared of float; p is aligned so
+//   store4(p, v)               the same for stores
 //   load(p)                    one load through the read-only path, from a Global<const T>
 //   Launch, launch             a launch as data, so that its arithmetic can be tested, and its execution
 //   check(code, what)          a CUDA return code other than success becomes a CudaError
@@ -17,10 +16,9 @@
 // Name the type of what you read from shared memory (`Entry e = s[i]`, not `auto`): emulation returns a
 // proxy. An element of shared memory is made of 4-byte words. Every address has one of the two types; a plain
 // pointer escapes the checks. Of the dialect, emulation has: __global__ __device__ __host__ __forceinline__
-// __launch_bounds__, threadIdx blockIdx blockDim gridDim, dim3 float2 float4 int2 int4 and their make_,
-// __syncthreads, __syncwarp, __shfl_sync __shfl_up_sync __shfl_down_sync __shfl_xor_sync, __ballot_sync
-// __any_sync __all_sync, __popc __ffs __clz, fmaf, min, max. Shared memory is ordered by __syncthreads and by
-// __syncwarp of a whole warp.
+// __launch_bounds__, threadIdx blockIdx blockDim gridDim, dim3 float4 make_float4, __syncthreads __syncwarp,
+// __shfl_sync __shfl_xor_sync, __ballot_sync __all_sync, __popc __ffs, fmaf, min, max. Shared memory is
+// ordered by __syncthreads and by __syncwarp of a whole warp.
 #pragma once
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
@@ -28,7 +26,6 @@
 #include "cuda/emulation.h"
 #endif
 
-#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -41,14 +38,10 @@ namespace sparsefit::cuda {
 struct Launch {
     const char* kernel;  // its name, for errors
     dim3 grid, block;
-    std::size_t shared_bytes;  // dynamic
 };
 
 constexpr int64_t kMaxGridX = std::numeric_limits<int32_t>::max(), kMaxGridYZ = 65535;
 constexpr int kWarp = 32;
-
-// What every device of the supported architectures gives a block without being asked.
-constexpr std::size_t kSharedWithoutOptIn = 48 * 1024;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -74,17 +67,8 @@ Global<T> global(T* data, int64_t, const char*) {
 
 #define SHARED_ARRAY(type, name, count) __shared__ __align__(16) type name[count]
 
-extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[];
-
-template <class T>
-__device__ __forceinline__ Shared<T> dynamic_shared(std::size_t byte, std::size_t) {
-    return reinterpret_cast<T*>(dynamic_shared_bytes + byte);
-}
-
 __device__ __forceinline__ float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
-__device__ __forceinline__ float2 load2(const float* p) { return *reinterpret_cast<const float2*>(p); }
 __device__ __forceinline__ void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
-__device__ __forceinline__ void store2(float* p, float2 v) { *reinterpret_cast<float2*>(p) = v; }
 template <class T>
 __device__ __forceinline__ T load(const T* p) {
     return __ldg(p);
@@ -120,24 +104,17 @@ class DeviceGuard {
 // nothing.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void* stream, void (*kernel)(Parameters...), Arguments... arguments) {
-    if (how.shared_bytes > kSharedWithoutOptIn)
-        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(how.shared_bytes)),
-              how.kernel);
-    kernel<<<how.grid, how.block, how.shared_bytes, static_cast<cudaStream_t>(stream)>>>(arguments...);
+    kernel<<<how.grid, how.block, 0, static_cast<cudaStream_t>(stream)>>>(arguments...);
     check(cudaGetLastError(), how.kernel);
 }
 
 #else
 
-using emulation::dynamic_shared;
 using emulation::Global;
 using emulation::global;
 using emulation::load;
-using emulation::load2;
 using emulation::load4;
 using emulation::Shared;
-using emulation::store2;
 using emulation::store4;
 
 class DeviceGuard {
@@ -148,7 +125,7 @@ class DeviceGuard {
 
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void*, void (*kernel)(Parameters...), Arguments... arguments) {
-    emulation::run(how.kernel, how.grid, how.block, how.shared_bytes, [&] { kernel(arguments...); });
+    emulation::run(how.kernel, how.grid, how.block, [&] { kernel(arguments...); });
 }
 
 #endif

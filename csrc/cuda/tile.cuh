@@ -15,7 +15,6 @@
 
 #include "cuda/item.cuh"
 #include "cuda/nonfinite.cuh"
-#include "packed.h"
 
 namespace sparsefit::cuda {
 
@@ -116,7 +115,7 @@ inline int rows_per_block(const Gather& g) { return std::min(g.rows, kMaxWarps);
 inline Launch gather_launch(const char* kernel, const Gather& g, int r) {
     const int rows = rows_per_block(g);
     return {kernel, make_grid(kernel, ceil_div(g.items(), r * kWarp) * ceil_div(g.rows, rows), g.classes()),
-            dim3(kWarp, rows), 0};
+            dim3(kWarp, rows)};
 }
 
 }  // namespace sparsefit::cuda

@@ -14,7 +14,7 @@ __global__ void named(Global<float> x) { x[0] = 0; }
 
 int main() {
     try {
-        launch({"the_kernel", dim3(1), dim3(2048), 0}, nullptr, named, global<float>(nullptr, 0, "x"));
+        launch({"the_kernel", dim3(1), dim3(2048)}, nullptr, named, global<float>(nullptr, 0, "x"));
     } catch (const CudaError& error) {
         std::puts(error.what());
         return 0;

@@ -36,7 +36,6 @@ class Declared(NamedTuple):
 
     threads: int
     blocks_per_multiprocessor: int
-    dynamic_shared: int
 
 
 def declared() -> dict[str, Declared]:
@@ -78,7 +77,7 @@ def usages(source: str) -> list[Usage]:
     ]
 
 
-def resident_blocks(usage: Usage, threads: int, dynamic_shared: int) -> int:
+def resident_blocks(usage: Usage, threads: int) -> int:
     """Return how many blocks of a kernel fit on a multiprocessor (CUDA programming guide, technical tables).
 
     65536 registers given to warps in units of 256; 2048 threads; 32 blocks; 164, 228 and 228 KiB of shared
@@ -86,7 +85,7 @@ def resident_blocks(usage: Usage, threads: int, dynamic_shared: int) -> int:
     """
     warps = -(-threads // 32)
     registers_per_warp = -(-usage.registers * 32 // 256) * 256
-    shared = usage.shared + dynamic_shared + 1024
+    shared = usage.shared + 1024
     capacity = (164 if usage.arch == "80" else 228) * 1024
     return min(65536 // registers_per_warp // warps, 2048 // threads, 32, capacity // shared)
 
@@ -102,7 +101,7 @@ def problems(found: list[Usage], table: dict[str, Declared]) -> list[str]:
             wrong.append(f"{name}: not in csrc/cuda/occupancy.csv")
             continue
         row = table[usage.kernel]
-        blocks = resident_blocks(usage, row.threads, row.dynamic_shared)
+        blocks = resident_blocks(usage, row.threads)
         if blocks < row.blocks_per_multiprocessor:
             wrong.append(
                 f"{name}: {usage.registers} registers and {usage.shared} bytes of shared memory leave room "

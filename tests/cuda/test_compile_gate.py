@@ -29,7 +29,7 @@ def test_launch_bounds_are_those_of_the_table(source):
 
 
 def test_a_spill_fails():
-    found = problems(usages("csrc/tests/spilling.cu"), {"spilling": Declared(512, 4, 0)})
+    found = problems(usages("csrc/tests/spilling.cu"), {"spilling": Declared(512, 4)})
     assert len(found) == len(ARCHITECTURES)
     assert all(re.match(r"spilling on sm_\d+: \d+ bytes spilled", problem) for problem in found)
 
@@ -42,7 +42,7 @@ def test_a_spill_fails():
     ],
 )
 def test_a_kernel_that_outgrows_its_occupancy_fails(registers, shared, problem):
-    table = {"kernel<8>": Declared(256, 4, 0)}
+    table = {"kernel<8>": Declared(256, 4)}
     assert problems([Usage("kernel<8>", "80", 64, 4096, 0, 0)], table) == []
     (found,) = problems([Usage("kernel<8>", "80", registers, shared, 0, 0)], table)
     assert problem in found

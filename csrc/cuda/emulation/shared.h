@@ -118,17 +118,17 @@ class Element {
     std::size_t byte_;
 };
 
-// Pointer into a window of `count` elements of a segment.
+// Pointer into the `count` elements of a segment.
 template <class T>
 class Shared {
   public:
-    Shared(Segment* segment, std::size_t first, std::int64_t count, std::int64_t at = 0)
-        : segment_(segment), first_(first), count_(count), at_(at) {}
-    operator Shared<const T>() const { return {segment_, first_, count_, at_}; }
+    Shared(Segment* segment, std::int64_t count, std::int64_t at = 0)
+        : segment_(segment), count_(count), at_(at) {}
+    operator Shared<const T>() const { return {segment_, count_, at_}; }
 
     Element<T> operator[](std::int64_t i) const { return {segment_, byte(i, 1, sizeof(T) % 16 ? 4 : 16)}; }
     Element<T> operator*() const { return (*this)[0]; }
-    Shared operator+(std::int64_t n) const { return {segment_, first_, count_, at_ + n}; }
+    Shared operator+(std::int64_t n) const { return {segment_, count_, at_ + n}; }
     Shared operator-(std::int64_t n) const { return *this + -n; }
     Shared& operator+=(std::int64_t n) { return at_ += n, *this; }
 
@@ -138,7 +138,7 @@ class Shared {
         if (element < 0 || element + count > count_)
             fault("out of bounds: element " + std::to_string(element + count - 1) + " of shared " +
                   segment_->name() + ", which has " + std::to_string(count_));
-        const std::size_t byte = first_ + element * sizeof(T);
+        const std::size_t byte = element * sizeof(T);
         if (byte % alignment)
             fault("unaligned access of " + std::to_string(count * sizeof(T)) + " bytes at byte " +
                   std::to_string(byte) + " of shared " + segment_->name());
@@ -148,7 +148,6 @@ class Shared {
 
   private:
     Segment* segment_;
-    std::size_t first_;
     std::int64_t count_, at_;
 };
 
