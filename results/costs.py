@@ -80,22 +80,17 @@ def estimate() -> str:
     if costs is None or fit is None or steps is None:
         return "Not enough has run."
     costs = costs[~is_uncapped(costs["sweep"])]
-    clean = (
-        costs[costs["clock"] == "processor time"]
-        .groupby("sparsity")[["seconds", "samples", "total_seconds"]]
-        .sum()
-    )
-    rates = clean["samples"] / clean["seconds"]
+    clean = costs[costs["clock"] == "processor time"].groupby("sparsity").sum(numeric_only=True)
+    rates, reruns = clean["samples"] / clean["seconds"], dict(clean["total_seconds"] / clean["seconds"])
     curves = {f["group"]["sparsity"]: f["maximum_likelihood"] for f in fit["fits"]}
     if not curves or rates.empty:
         return "Not enough has run."
     rows, total = [], np.zeros(2)
     for sparsity in SPARSITIES:
         rate, timed = nearest(dict(rates), sparsity)
-        reruns = clean.loc[timed, "total_seconds"] / clean.loc[timed, "seconds"]
         curve, fitted = nearest(curves, sparsity)
         best = np.exp(curve["log_c1"]) / FULL_SIZES + np.exp(curve["log_c2"])
-        capped = reruns * overhead(steps, costs, fitted) * (best * FULL_SIZES).sum()
+        capped = reruns[timed] * overhead(steps, costs, fitted) * (best * FULL_SIZES).sum()
         examples = np.array([FULL_STEPS * FULL_SIZES.sum(), capped])
         hours = FULL_TRIALS * examples / rate / 3600
         total += hours

@@ -116,21 +116,18 @@ def command(
         if settled := given(MEASURING):
             raise InputError(f"--from prints what its file holds; leave out {settled}")
         decomposition = decomposition_file.load(source)
-        fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     else:
         if not options["sparse"]:
             raise InputError("give --sparse, like --sparse 0.9, to measure, or --from to print a saved file")
-        if fit_path is not None:
-            read_parts(fit_path, options["workload"])
-        decomposition = measure(options, save)
-        fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
+        decomposition = measure(options, save, fit_path)
+    fitted = read_parts(fit_path, decomposition.workload) if fit_path else None
     if save is not None and source is not None:
         decomposition_file.save(save, decomposition)
     show(Console(), render(decomposition, fitted, layers=layers))
 
 
-def measure(options: dict[str, Any], save: Path | None) -> Decomposition:
-    """Read the options, measure, and summarise; what is known after each seed is saved."""
+def measure(options: dict[str, Any], save: Path | None, fit_path: Path | None) -> Decomposition:
+    """Read the options and the fit, measure, and summarise; what is known after each seed is saved."""
     sparsities = read_sparsities(options["sparse"])
     f_inf = read_f_inf(options["f_inf"])
     beta_examples = read_count(options["beta_examples"], "--beta-examples")
@@ -144,8 +141,11 @@ def measure(options: dict[str, Any], save: Path | None) -> Decomposition:
     from sparsefit.experiment.smoothness import PAPER_GAMMAS, RELEASE_GAMMAS
     from sparsefit.fitting import decomposition_file
     from sparsefit.fitting.decomposition import decompose
+    from sparsefit.fitting.fit_file import read_parts
 
     workload = workloads.load(options["workload"])
+    if fit_path is not None:
+        read_parts(fit_path, workload.name)
     metaparameters = default_metaparameters(workload)
     if options["learning_rate"] is not None:
         metaparameters["learning_rate"] = positive(options["learning_rate"], "--learning-rate")

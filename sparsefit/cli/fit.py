@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli.columns import column_options
 from sparsefit.cli.output import check_outputs, write
 from sparsefit.errors import InputError
 
@@ -19,13 +20,10 @@ FIGURES = (".png", ".pdf", ".svg")
 
 @click.command(name="fit", short_help="Fit K* = c1/B + c2 to a table of steps.")
 @click.argument("table")
-@click.option("--by", help="Columns that split the rows into groups, like model,sparsity.")
-@click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
-@click.option("--steps-column", help="Column of steps-to-result, where its name does not tell.")
-@click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows.")
+@column_options
 @click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
 @click.option(
-    "--max-steps", type=click.IntRange(min=1), help="Folders of the release: steps of a whole trial."
+    "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
 )
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
@@ -33,7 +31,7 @@ FIGURES = (".png", ".pdf", ".svg")
 @click.option("--plot", "plot_path", help="Write a figure: .png, .pdf or .svg.")
 def command(
     table: str,
-    by: str | None,
+    by: list[str] | None,
     batch_column: str | None,
     steps_column: str | None,
     eval_interval: float | None,
@@ -48,7 +46,8 @@ def command(
 
     TABLE is a CSV (also gzip) or Parquet file with a batch size and a steps column, or - for standard input:
     a row a study, or with a column 'trial' a row a trial; or a folder of Shallue et al. or of the paper's
-    release. docs/file-formats.md says how it is read.
+    release. Known columns and text split the rows into curves; --by '' makes one curve of all.
+    docs/file-formats.md says how it is read.
 
     \b
     Example:
@@ -69,15 +68,17 @@ def command(
         from sparsefit.fitting.layouts import Goal, read_folder
 
         source = read_folder(table, Goal(error=goal_error, max_steps=max_steps))
-    elif goal_error is not None or max_steps is not None:
-        option = "--goal-error" if goal_error is not None else "--max-steps"
-        raise InputError(f"{option} is for folders, whose tables name no goal; {table} is none: leave it out")
+    elif goal_error is not None:
+        raise InputError(
+            f"--goal-error is for folders, whose tables name no goal; {table} is none: leave it out"
+        )
     result = fit(
         source,
-        by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
+        by=by,
         batch_column=batch_column,
         steps_column=steps_column,
         eval_interval=eval_interval,
+        max_steps=max_steps,
         confidence=confidence,
     )
     if folder:

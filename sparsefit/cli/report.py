@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparsefit.cli.columns import column_options
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sparsefit.experiment.store import Store
     from sparsefit.report.source import Source
 
@@ -21,15 +25,21 @@ if TYPE_CHECKING:
 @click.option(
     "--decomposition", "decompositions", multiple=True, help="File of decompose --save; repeatable."
 )
+@column_options
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="report", show_default=True)
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
-def command(inputs: tuple[Path, ...], decompositions: tuple[str, ...], out: Path, confidence: float) -> None:
+def command(
+    inputs: tuple[Path, ...], decompositions: tuple[str, ...], out: Path, confidence: float, **columns: Any
+) -> None:
     """Write what was measured, fitted and judged in INPUTS as a page with figures and tables.
 
     INPUTS are files of sweeps (also while they run), or tables of trials or of steps-to-result. The folder
     gets index.html, which opens without a network, tables/ as CSV, and figures/ as PNG and SVG with the data
     behind each as CSV. A report that is there is replaced; a folder with other files is refused.
-    docs/report.md says what each figure shows.
+    docs/report.md says what each figure shows. --by and the other options on columns hold for all INPUTS.
 
     \b
     Example:
@@ -47,13 +57,13 @@ def command(inputs: tuple[Path, ...], decompositions: tuple[str, ...], out: Path
     check_folder(out)
     parts = {path: load(path) for path in decompositions}
     cpus = os.cpu_count() or 1
-    material = combine([read(path) for path in inputs], parts, confidence=confidence, processes=cpus)
+    material = combine([read(path, columns) for path in inputs], parts, confidence=confidence, processes=cpus)
     count = write_report(material, out, processes=cpus)
     click.echo(f"{out / 'index.html'}: {count} figures", err=True)
 
 
-def read(path: Path) -> Source:
-    """Read the file of a sweep or a table, whichever it is.
+def read(path: Path, columns: Mapping[str, Any]) -> Source:
+    """Read the file of a sweep or a table, whichever it is, with the options on its columns.
 
     Raises
     ------
@@ -70,39 +80,38 @@ def read(path: Path) -> Source:
         from sparsefit.experiment.store import open_store
 
         with open_store(path) as store:
-            return read_sweep(store, path)
-    cells, source = read_table(path)
+            cells, details = read_sweep(store, path)
+    else:
+        cells, source = read_table(path)
+        details = {"kind": "table", "sha256": source.sha256, "about": {"rows": str(source.rows)}}
     try:
-        return make_source(cells, source.path, "table", source.sha256, about={"rows": str(source.rows)})
+        return make_source(cells, str(path), **details, **columns)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def read_sweep(store: Store, path: Path) -> Source:
-    """Return the trials of a sweep with their costs, the curves it kept, and its ancestry."""
+def read_sweep(store: Store, path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the trials of a sweep with their costs, and the curves it kept and its ancestry by name."""
     from sparsefit.experiment.store import SCHEMA_VERSION
     from sparsefit.experiment.study import fingerprint
     from sparsefit.experiment.tables import trials_table
-    from sparsefit.report.source import make_source
 
     table = trials_table(store)
     if table.empty:
         raise InputError(f"{path} holds no trial yet; go on with: sparsefit sweep --resume {path}")
-    return make_source(
-        table,
-        str(path),
-        "sweep",
-        hashlib.sha256(path.read_bytes()).hexdigest(),
-        about={
+    return table, {
+        "kind": "sweep",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "about": {
             "schema": f"sparsefit sweep {SCHEMA_VERSION}",
             "study hash": fingerprint(store.content),
             "trials": f"{len(table)} of {planned(store.content)}",
             **{name: str(store.content[name]) for name in ("backend", "cap", "curves")},
             **sessions(store),
         },
-        search_space=store.content["workload"]["search_space"],
-        curves=curves(store.rows()),
-    )
+        "search_space": store.content["workload"]["search_space"],
+        "curves": curves(store.rows()),
+    }
 
 
 def planned(content: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefit.cli.columns import column_options
 from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Measured parts of c1 (sparsefit decompose --save); may be given for several workloads.",
 )
-@click.option("--by", help="Columns that split the rows into groups, like model,sparsity.")
-@click.option("--batch-column", help="Column of batch sizes, where its name does not tell.")
-@click.option("--steps-column", help="Column of steps-to-result, where its name does not tell.")
-@click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows.")
+@column_options
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
 @click.option(
     "--overhead",
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
 def command(
     tables: tuple[str, ...],
     decompositions: tuple[str, ...],
-    by: str | None,
+    by: list[str] | None,
     batch_column: str | None,
     steps_column: str | None,
     eval_interval: float | None,
@@ -83,7 +81,7 @@ def command(
     result = validate(
         cells,
         known,
-        by=None if by is None else [name.strip() for name in by.split(",") if name.strip()],
+        by=by,
         batch_column=batch_column,
         steps_column=steps_column,
         eval_interval=eval_interval,

@@ -68,12 +68,10 @@ def hyperbola(fit: CurveFit) -> Claim:
     )
 
 
-def gain_chance(fit: CurveFit, log_likelihood: float) -> float | None:
+def gain_chance(fit: CurveFit, log_likelihood: float) -> float:
     """Return the chance of so large a gain by the third parameter of the better of two alternatives."""
     own = next(model for model in fit.models if model.name == "hyperbola").log_likelihood
     count = fit.n_points - fit.n_censored
-    if count <= 3:
-        return None
     gain = max(log_likelihood - own, 0.0)
     f = (count - 3) * float(np.expm1(min(2 * gain / count, 700.0)))
     return min(2 * float(fdtrc(1, count - 3, f)), 1.0)
@@ -165,7 +163,7 @@ def scatter(fit: CurveFit) -> float:
     """
     rival = container(fit.models)
     count = fit.n_points - fit.n_censored
-    if rival is None or count <= 3:
+    if rival is None:
         return fit.rms_log_residual
     own = next(model for model in fit.models if model.name == "hyperbola").log_likelihood
     better = float(np.exp((own - rival.log_likelihood) / count) * np.sqrt((count - 2) / (count - 3)))

@@ -8,9 +8,10 @@ from scipy.special import fdtrc, stdtrit
 
 from sparsefit.fitting.claims import WIDEST, claim
 from sparsefit.fitting.claims_curve import reached_rows
-from sparsefit.fitting.curves import Array
-from sparsefit.fitting.fit import fit_curve
-from sparsefit.fitting.likelihood import RESOLUTION
+from sparsefit.fitting.curves import Array, log_steps
+from sparsefit.fitting.fit import edge, estimates
+from sparsefit.fitting.intervals import Scan, scan
+from sparsefit.fitting.likelihood import RESOLUTION, pool
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import LEVEL, Estimate
 from sparsefit.fitting.validation_records import Claim
@@ -38,29 +39,35 @@ def scaling_prediction(fit: CurveFit) -> Claim:
     choices["every second batch size"] = distinct[1:-1:2]
     for name, held in choices.items():
         out = np.isin(size, held)
-        half = fit_curve(size[~out], steps[~out], confidence=fit.confidence)
-        if half.critical_batch_size.value is not None:
+        half = scan_exact(size[~out], steps[~out], fit.confidence)
+        if estimates(half, np.log(size[~out]))[2].value is not None:
             return score(fit, half, size, steps, out, name)
     reason = "c1/c2 is not determined by part of the batch sizes; measure more of them on both sides of it."
     return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
 
 
-def score(
-    fit: CurveFit, half: CurveFit, size: Array, steps: Array, out: NDArray[np.bool_], name: str
-) -> Claim:
-    """Return the claim from the fit of the rows that were kept."""
+def scan_exact(size: Array, steps: Array, confidence: float) -> Scan:
+    """Return the curve of exact rows and its intervals, without the alternatives that a fit compares."""
+    x, y = np.log(size), np.log(steps)
+    return scan(pool(x, y, y), confidence)
+
+
+def score(fit: CurveFit, half: Scan, size: Array, steps: Array, out: NDArray[np.bool_], name: str) -> Claim:
+    """Return the claim from the curve of the rows that were kept."""
     kept, held = int((~out).sum()), int(out.sum())
-    whole = fit_curve(size, steps, confidence=fit.confidence)
-    own = max(half.rms_log_residual**2 * (kept - 2), kept * RESOLUTION**2)
-    both = max(whole.rms_log_residual**2 * (kept + held - 2), own)
+    own = max(float(half.objective[0]), kept * RESOLUTION**2)
+    both = max(float(scan_exact(size, steps, fit.confidence).objective[0]), own)
     chance = float(fdtrc(held, kept - 2, (both - own) / held / (own / (kept - 2))))
-    curve = half.predict(size[out])
-    scatter = float(stdtrit(kept - 2, (1 + fit.confidence) / 2)) * half.rms_log_residual
-    low = np.exp(np.log(curve.steps) - np.hypot(np.log(curve.steps / curve.low), scatter))
-    high = np.exp(np.log(curve.steps) + np.hypot(np.log(curve.high / curve.steps), scatter))
+    log_c2 = float(half.level[0])
+    curve = np.exp(log_steps(np.log(size[out]), half.theta[0] + log_c2, log_c2))
+    edge_low, edge_high = edge(half).steps(size[out])
+    noise = np.sqrt(float(half.objective[0]) / (kept - 2))
+    scatter = float(stdtrit(kept - 2, (1 + fit.confidence) / 2)) * noise
+    low = curve * np.exp(-np.hypot(np.log(curve / np.minimum(edge_low, curve)), scatter))
+    high = curve * np.exp(np.hypot(np.log(np.maximum(edge_high, curve) / curve), scatter))
     inside = (low <= steps[out]) & (steps[out] <= high)
     reach = float(np.sqrt(high / low).max())
-    errors = np.abs(np.log(steps[out] / curve.steps))
+    errors = np.abs(np.log(steps[out] / curve))
     said = (
         f"Fitted without {name}, the curve predicts {inside.sum()} of {held} rows held out within its "
         f"intervals; the error is {np.expm1(errors.max()):.0%} at most, the intervals reach a factor "
@@ -76,7 +83,7 @@ def score(
                 "batch_size": float(at),
                 "doublings": float(np.log2(at / start)),
                 "steps": float(steps[out][i]),
-                "predicted": float(curve.steps[i]),
+                "predicted": float(curve[i]),
                 "low": float(low[i]),
                 "high": float(high[i]),
             }

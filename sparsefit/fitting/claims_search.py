@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import linregress
 
 from sparsefit.fitting.claims import claim
 from sparsefit.fitting.columns import Columns, normalise
@@ -101,16 +102,12 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
         reason = f"The best learning rate is {best['rate'].iloc[0]:.3g} at each of {len(best)} batch sizes."
         return claim(name, "cannot tell", reason, group=group, details=rows)
     x, y = np.log(best["batch_size"].to_numpy()), np.log(best["rate"].to_numpy())
-    away = x - x.mean()
-    spread = float((away**2).sum())
-    slope = float((away * y).sum()) / spread
-    free = len(x) - 2
-    error = np.sqrt(float(((y - y.mean() - slope * away) ** 2).sum()) / free / spread)
-    found = interval(slope, float(error), free, confidence)
+    line = linregress(x, y)
+    found = interval(float(line.slope), float(line.stderr), len(x) - 2, confidence)
     first, last = best.iloc[0], best.iloc[-1]
     reason = (
         f"From {first['rate']:.3g} at B = {first['batch_size']:g} to {last['rate']:.3g} at "
-        f"B = {last['batch_size']:g}: as B^{slope:.2f}, {found.low:.2f} to {found.high:.2f}."
+        f"B = {last['batch_size']:g}: as B^{line.slope:z.2f}, {found.low:.2f} to {found.high:.2f}."
     )
     return claim(name, sign_of(found), reason, found, group=group, details=rows)
 

@@ -27,6 +27,13 @@ IDENTITY = re.compile(
     r"(workload|task|dataset|data_set|model|model_size|architecture|network|optimizer|optimiser|schedule|lr_schedule"
     r"|goal|goal_.+|target|target_.+|sparsity|pruning|metric|unit|comparison)"
 )
+METAPARAMETER = re.compile(
+    r"((params|config|hparams|hyperparameters)[._/])?"
+    r"((initial_|base_|peak_|max_|min_)?(learning_rate|lr)|eta|end_learning_rate_factor|decay_steps|warmup(_steps|_ratio)?"
+    r"|momentum|beta_?[12]|(adam_)?eps(ilon)?|weight_decay|wd|l2|dropout|label_smoothing|(grad(ient)?_)?clip(_norm)?)"
+)
+"""Columns whose values together are the setting of a row; they never split the rows unasked."""
+
 FUZZY_BATCH, FUZZY_STEPS = re.compile(r"batch_?size"), re.compile(r"(^|_)(steps|iterations)(_|$)")
 
 
@@ -42,6 +49,10 @@ class Columns:
     by : tuple of str
         Columns that split the rows into groups.
     ignored : tuple of str
+    metaparameters : tuple of str
+        Columns whose values together are the setting of a row.
+    by_setting : bool
+        Rows without a trial tried several settings at one batch size: each setting is then a trial.
     """
 
     batch_size: str
@@ -49,6 +60,13 @@ class Columns:
     optional: dict[str, str]
     by: tuple[str, ...]
     ignored: tuple[str, ...]
+    metaparameters: tuple[str, ...] = ()
+    by_setting: bool = False
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Columns of `by` that no name tells: text whose every value spans batch sizes, unless asked for."""
+        return tuple(name for name in self.by if not IDENTITY.fullmatch(normalise(name)))
 
 
 def normalise(name: str) -> str:
@@ -100,7 +118,28 @@ def find_columns(
         optional = {meaning: name for meaning, name in optional.items() if name not in chosen}
     else:
         chosen = tuple(name for name in rest if groups(table, name, batch))
-    return Columns(batch, steps, optional, chosen, tuple(name for name in rest if name not in chosen))
+    rest = [name for name in rest if name not in chosen]
+    known = [name for name in rest if METAPARAMETER.fullmatch(normalise(name))]
+    by_setting = bool(known) and several(table, [*chosen, batch], known, optional.get("trial"))
+    ignored = [name for name in rest if not (by_setting and name in known)]
+    return Columns(batch, steps, optional, chosen, tuple(ignored), tuple(known), by_setting)
+
+
+def several(table: pd.DataFrame, study: list[str], known: list[str], trial: str | None) -> bool:
+    """Tell whether rows of one study that name no trial differ in their metaparameters."""
+    rows = table if trial is None else table[table[trial] == ""]
+    return bool(rows.drop_duplicates([*study, *known]).duplicated(study).any())
+
+
+def measured(names: Sequence[str]) -> list[str]:
+    """Return the columns that may hold batch sizes or steps by their names, else all columns."""
+    found = []
+    for aliases, fuzzy in ((BATCH_SIZE, FUZZY_BATCH), (STEPS, FUZZY_STEPS)):
+        known = [name for name in names if normalise(name) in aliases or fuzzy.search(normalise(name))]
+        if not known:
+            return list(names)
+        found += known
+    return found
 
 
 def pick(
@@ -120,6 +159,7 @@ def pick(
     exact = [name for name in exact if normalise(name) == aliases[0]] or exact
     loose = [name for name in names if fuzzy.search(normalise(name)) and name != exclude]
     loose = [name for name in loose if not any(normalise(name) in names_ for names_ in OPTIONAL.values())]
+    loose = [name for name in loose if not METAPARAMETER.fullmatch(normalise(name))]
     found = exact or loose
     if not found:
         raise InputError(
@@ -149,6 +189,8 @@ def groups(table: pd.DataFrame, name: str, batch: str) -> bool:
     if IDENTITY.fullmatch(normalise(name)):
         return True
     if name == "" or name.startswith("Unnamed:") or (column == "").any():
+        return False
+    if METAPARAMETER.fullmatch(normalise(name)):
         return False
     if bool(pd.to_numeric(column, errors="coerce").notna().any()):
         return False

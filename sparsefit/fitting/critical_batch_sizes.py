@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparsefit.fitting.claims_curve import reached_rows
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.validation_records import CriticalBatchSize
@@ -65,10 +66,13 @@ def critical_batch_sizes(
 
 
 def measured_work(fit: CurveFit) -> tuple[np.ndarray, np.ndarray]:
-    """Return the batch sizes that reached the goal, and the mean work K·B of each (geometric)."""
-    reached = np.isfinite(fit.upper)
-    sizes, place = np.unique(fit.batch_size[reached], return_inverse=True)
-    log_work = np.log(fit.upper[reached] * fit.batch_size[reached])
+    """Return the batch sizes that reached the goal, and the mean work K·B of each (geometric).
+
+    Rows on an evaluation grid count by the middle of their interval.
+    """
+    size, steps = reached_rows(fit)
+    sizes, place = np.unique(size, return_inverse=True)
+    log_work = np.log(steps * size)
     return sizes, np.exp(np.bincount(place, log_work) / np.bincount(place))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,8 @@ def from_dict(table: Any) -> Decomposition:
     confidence = as_number(top.get("confidence", 0.95), "confidence")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence:g}, allowed above 0 and below 1")
+    settings = as_object(top.get("settings", {}), "settings")
+    as_object(settings.get("metaparameters", {}), "settings.metaparameters")
     seeds = as_list(top.get("seeds", []), "seeds")
     trajectories = as_list(top.get("trajectories", []), "trajectories")
     return Decomposition(
@@ -137,7 +139,7 @@ def from_dict(table: Any) -> Decomposition:
         seeds=tuple(as_count(seed, f"seeds[{i}]", least=0) for i, seed in enumerate(seeds)),
         dense=dense,
         sparse=tuple(sparse),
-        settings=dict(as_object(top.get("settings", {}), "settings")),
+        settings=dict(settings),
         trajectories=tuple(as_trajectory(t, f"trajectories[{i}]") for i, t in enumerate(trajectories)),
         confidence=confidence,
         source=as_text(top.get("source", ""), "source"),
@@ -156,7 +158,7 @@ def as_network(value: Any, where: str, dense: Network | None) -> Network:
     for part in PARTS:
         needed(table, part, where)
     quantities = {
-        name: as_quantity(entry, f"{where}.{name}")
+        name: as_quantity(entry, f"{where}.{name}", as_number if name == "mu" else as_positive)
         for name, entry in table.items()
         if name not in NETWORK_EXTRAS
     }
@@ -186,16 +188,19 @@ def ratios_of_values(sparse: Mapping[str, Quantity], dense: Mapping[str, Quantit
     return {**ratios, "c1": Quantity(math.prod(ratio.value for ratio in ratios.values()))}
 
 
-def as_quantity(value: Any, where: str) -> Quantity:
-    """Read a number, or ``{"value", "low", "high", "n"}`` of which all but the first may be left out."""
+def as_quantity(value: Any, where: str, read: Callable[[Any, str], float] = as_positive) -> Quantity:
+    """Read a number, or ``{"value", "low", "high", "n"}`` of which all but the first may be left out.
+
+    μ, read by `as_number`, may be 0 or less: it is measured on a few mini-batches.
+    """
     if not isinstance(value, dict):
-        return Quantity(as_positive(value, where))
+        return Quantity(read(value, where))
     refuse_unknown(value, ("value", "low", "high", "n"), where)
     low, high = (
         None if value.get(end) is None else as_number(value[end], f"{where}.{end}") for end in ("low", "high")
     )
     n = value.get("n")
-    number = as_positive(needed(value, "value", where), f"{where}.value")
+    number = read(needed(value, "value", where), f"{where}.value")
     if (low is not None and low > number) or (high is not None and high < number):
         raise InputError(f"{where}: the value {number:g} lies outside its interval, {low} to {high}")
     return Quantity(number, low, high, None if n is None else as_count(n, f"{where}.n", least=1))
@@ -218,7 +223,7 @@ def as_trajectory(value: Any, where: str) -> Trajectory:
             as_number(norm, f"{where}.squared_norms") for norm in as_list(norms, f"{where}.squared_norms")
         ),
         goal_step=None if goal_step is None else as_count(goal_step, f"{where}.goal_step", least=1),
-        mu=as_quantity(needed(table, "mu", where), f"{where}.mu"),
+        mu=as_quantity(needed(table, "mu", where), f"{where}.mu", as_number),
         batch_variance=as_quantity(needed(table, "batch_variance", where), f"{where}.batch_variance"),
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sparsefit.errors import InputError
 from sparsefit.fitting.curves import Array, linear_share, log_steps
 from sparsefit.fitting.intervals import Scan, scan
-from sparsefit.fitting.likelihood import make_level, pool, truncated_mean
+from sparsefit.fitting.likelihood import pool, truncated_mean
 from sparsefit.fitting.models import compare_models
 from sparsefit.fitting.results import CurveFit, Estimate, LackOfFit, Regime, Region
 from sparsefit.fitting.verdict import (
@@ -64,8 +64,7 @@ def fit_curve(
     with np.errstate(divide="ignore"):
         x, low, high = np.log(size), np.log(lower), np.log(upper)
     rows = pool(x, low, high)
-    level = make_level(rows)
-    found = scan(rows, confidence, level)
+    found = scan(rows, confidence)
     theta, log_c2 = float(found.theta[0]), float(found.level[0])
     log_c1 = theta + log_c2
     n, informative, reached = len(x), int(rows.informative[0]), np.isfinite(upper)
@@ -118,7 +117,7 @@ def fit_curve(
         lower=lower,
         upper=upper,
         residuals=residuals,
-        region=Region(found.grid[0], found.low[0], found.high[0]) if free > 0 else None,
+        region=edge(found) if free > 0 else None,
         group=dict(group or {}),
         warnings=tuple(warnings),
     )
@@ -133,7 +132,23 @@ def test_middles(size: Array, lower: Array, upper: Array) -> LackOfFit | None:
     kept = ~np.isin(size, size[~np.isfinite(upper)])
     if not 2 < len(np.unique(size[kept])) < kept.sum():
         return None
-    return fit_curve(size[kept], (lower + upper)[kept] / 2).lack_of_fit
+    x, y = np.log(size[kept]), np.log((lower + upper)[kept] / 2)
+    found = scan(pool(x, y, y), confidence=0.95)  # the least sum of squares is the same at any
+    return replicate_test(x, y, float(found.objective[0]))
+
+
+def edge(found: Scan) -> Region:
+    """Return the edge of the joint region of one curve, with the limits c1/B and c2 where it has no end."""
+    theta, low, high = found.grid[0], found.low[0], found.high[0]
+    log_c2 = np.concatenate([low, high])
+    log_c1 = np.tile(theta, 2) + log_c2
+    nothing = np.full(2, -np.inf)
+    if np.isinf(found.theta_range[0, 0]):
+        log_c1, log_c2 = np.append(log_c1, nothing), np.append(log_c2, [low[0], high[0]])
+    if np.isinf(found.theta_range[0, 1]):
+        ends = theta[-1] + np.array([low[-1], high[-1]])
+        log_c1, log_c2 = np.append(log_c1, ends), np.append(log_c2, nothing)
+    return Region(log_c1, log_c2)
 
 
 def check_rows(

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsefit.errors import InputError
 from sparsefit.fitting.columns import value_of
+from sparsefit.fitting.curves import Array
 from sparsefit.fitting.json_fields import (
     as_list,
     as_number,
@@ -22,6 +25,7 @@ from sparsefit.fitting.results import SCHEMA, FitResult
 from sparsefit.fitting.results_records import Estimate
 
 NAMES = ("c1", "c2", "critical_batch_size")
+HINT = "; a fit is what is needed here: run `sparsefit fit TABLE --json fit.json` first"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class FittedCurve:
     c1, c2, critical_batch_size : Estimate
     log_correlation : float or None
         Of log c1 and log c2; None where one of them is not determined.
+    region : tuple of ndarray, or None
+        Where they are not: c1 and c2 at the maximum of the likelihood, then along the edge of their joint
+        region, 0 or infinite where it has no end. None where they are, or where nothing tells it.
     batch_size_range : tuple of float
         Smallest and largest measured.
     verdict, verdict_reason : str
@@ -44,6 +51,7 @@ class FittedCurve:
     c2: Estimate
     critical_batch_size: Estimate
     log_correlation: float | None
+    region: tuple[Array, Array] | None
     batch_size_range: tuple[float, float]
     verdict: str
     verdict_reason: str
@@ -75,7 +83,7 @@ def read_curves(source: FitResult | str | Path) -> tuple[tuple[FittedCurve, ...]
     """
     if isinstance(source, FitResult):
         return as_curves(source.to_dict())
-    content = read_json(source)
+    content = read_json(source, HINT)
     try:
         return as_curves(content)
     except InputError as error:
@@ -92,7 +100,7 @@ def read_parts(path: str | Path, workload: str) -> FittedParts:
     InputError
         As `read_curves`; or no group is left, or two groups have the same sparsity.
     """
-    content = read_json(path)
+    content = read_json(path, HINT)
     try:
         table, entries = open_fit(content)
         parts = FittedParts(
@@ -122,11 +130,24 @@ def as_curves(content: Any) -> tuple[tuple[FittedCurve, ...], float]:
     confidence = as_number(needed(table, "confidence", ""), "confidence")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence:g}, allowed above 0 and below 1")
-    return tuple(as_curve(entry, f"fits[{i}]") for i, entry in enumerate(entries)), confidence
+    regions = as_list(table.get("regions", [None] * len(entries)), "regions")
+    if len(regions) != len(entries):
+        raise InputError(f"regions: got {len(regions)} entries, allowed one a fit, {len(entries)}")
+    curves = tuple(
+        as_curve(entry, f"fits[{i}]", region, f"regions[{i}]")
+        for i, (entry, region) in enumerate(zip(entries, regions, strict=True))
+    )
+    names = list(curves[0].group)
+    for i, curve in enumerate(curves):
+        if set(curve.group) != set(names):
+            raise InputError(
+                f"fits[{i}].group: got {list(curve.group)}, allowed the names of fits[0]: {names}"
+            )
+    return curves, confidence
 
 
-def as_curve(value: Any, where: str) -> FittedCurve:
-    """Read one entry of ``fits``."""
+def as_curve(value: Any, where: str, region: Any, where_region: str) -> FittedCurve:
+    """Read one entry of ``fits`` with its entry of ``regions``."""
     table = as_object(value, where)
     related = table.get("log_correlation")
     if related is not None:
@@ -141,10 +162,32 @@ def as_curve(value: Any, where: str) -> FittedCurve:
         group=dict(as_object(table.get("group", {}), f"{where}.group")),
         **as_estimates(table, where),
         log_correlation=related,
+        region=None if region is None else as_region(region, where_region, table, where),
         batch_size_range=(low, high),
         verdict=as_text(needed(table, "verdict", where), f"{where}.verdict"),
         verdict_reason=as_text(table.get("verdict_reason", ""), f"{where}.verdict_reason"),
     )
+
+
+def as_region(value: Any, where: str, fit: Mapping[str, Any], where_fit: str) -> tuple[Array, Array]:
+    """Read an entry of ``regions``, and put the maximum of the likelihood of its fit before it."""
+    table = as_object(value, where)
+    best = as_object(needed(fit, "maximum_likelihood", where_fit), f"{where_fit}.maximum_likelihood")
+    found = []
+    for name in ("c1", "c2"):
+        place = f"{where}.{name}"
+        edge = [
+            np.inf if end is None else as_number(end, place)
+            for end in as_list(needed(table, name, where), place)
+        ]
+        if min(edge, default=0.0) < 0:
+            raise InputError(f"{place}: got {min(edge):g}, allowed 0 or more")
+        top = as_number(needed(best, f"log_{name}", where_fit), f"{where_fit}.maximum_likelihood.log_{name}")
+        with np.errstate(over="ignore"):
+            found.append(np.array([np.exp(top), *edge]))
+    if len(found[0]) != len(found[1]):
+        raise InputError(f"{where}: got {len(found[0])} and {len(found[1])} points, allowed as many c1 as c2")
+    return found[0], found[1]
 
 
 def as_parts(entries: list[Any], workload: str, where: str) -> dict[float, dict[str, Estimate]]:

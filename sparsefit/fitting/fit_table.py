@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
-from sparsefit.fitting.columns import find_columns
+from sparsefit.fitting.columns import find_columns, listed
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.ratios import compare_to_dense
 from sparsefit.fitting.reading import as_text, read_table
 from sparsefit.fitting.results import CurveFit, FitResult
-from sparsefit.fitting.steps import measure_steps
+from sparsefit.fitting.steps import Measurements, measure_steps
+from sparsefit.fitting.verdict import LEAST_BATCH_SIZES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ def fit(
     batch_column: str | None = None,
     steps_column: str | None = None,
     eval_interval: float | None = None,
+    max_steps: float | None = None,
     confidence: float = 0.95,
 ) -> FitResult:
     """Fit K* = c1/B + c2 (Proposition 3.1 of Lee et al., arXiv 2003.11316) to each group of a table.
@@ -40,6 +42,8 @@ def fit(
         Names of the columns, where they are not the usual ones.
     eval_interval : float, optional
         Steps between evaluations, for all rows; it takes the place of a column of the table.
+    max_steps : float, optional
+        Steps that rows which missed the goal were trained, where the table does not say.
     confidence : float
         Of all intervals, in (0, 1).
 
@@ -59,6 +63,8 @@ def fit(
         raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
     if eval_interval is not None and not 0 < eval_interval < math.inf:
         raise InputError(f"eval_interval: got {eval_interval}, allowed is a finite number of steps above 0")
+    if max_steps is not None and not 0 < max_steps < math.inf:
+        raise InputError(f"max_steps: got {max_steps}, allowed is a finite number of steps above 0")
     about: dict[str, Any] = {"path": None, "sha256": None}
     if isinstance(table, str | Path):
         cells, source = read_table(table)
@@ -66,7 +72,7 @@ def fit(
     else:
         cells = as_text(table)
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
-    measured = measure_steps(cells, columns, eval_interval=eval_interval)
+    measured = measure_steps(cells, columns, eval_interval=eval_interval, max_steps=max_steps)
     about |= {
         "rows": len(cells),
         "level": measured.level,
@@ -99,7 +105,11 @@ def fit(
         ratios=compare_to_dense(fits),
         confidence=confidence,
         input=about,
-        warnings=(*measured.warnings, *(f"left out: {reason}" for reason in refused)),
+        warnings=(
+            *measured.warnings,
+            *(f"left out: {reason}" for reason in refused),
+            *(few_batch_sizes(measured, columns.guessed) if by is None else ()),
+        ),
     )
 
 
@@ -112,5 +122,19 @@ def no_group(refused: Sequence[str], by: Sequence[str]) -> str:
     """Return the message for a table none of whose groups can be fitted."""
     return (
         f"none of the {len(refused)} groups by {', '.join(by)} can be fitted; the first: {refused[0]}; "
-        "choose the columns that split the rows with --by"
+        "choose the columns that split the rows with --by, or one curve of all rows with --by ''"
     )
+
+
+def few_batch_sizes(measured: Measurements, guessed: Sequence[str]) -> Iterator[str]:
+    """Note that columns which no name tells split the rows into groups of too few batch sizes to judge."""
+    split = [name for name in guessed if measured.table[name].nunique() > 1]
+    if not split:
+        return
+    kept = ",".join(name for name in measured.by if name not in guessed)
+    least = min(rows["batch_size"].nunique() for _, rows in measured.groups())
+    if least < LEAST_BATCH_SIZES and least < measured.table["batch_size"].nunique():
+        yield (
+            f"text in {listed(split)} splits the rows into groups, the smallest of {least} batch sizes, and "
+            f"{LEAST_BATCH_SIZES} are needed; for one curve of them all: --by {kept or repr('')}"
+        )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from sparsefit.fitting.curves import Array, softplus
-from sparsefit.fitting.likelihood import CensoredLevel, ExactLevel, Rows, make_level
+from sparsefit.fitting.likelihood import Rows, make_level
 from sparsefit.fitting.search import find_minimum, find_root
 
 REACH = 36.0
@@ -71,7 +71,7 @@ class Scan:
         return below, above
 
 
-def scan(rows: Rows, confidence: float, level: ExactLevel | CensoredLevel | None = None) -> Scan:
+def scan(rows: Rows, confidence: float) -> Scan:
     """Fit each curve and return its intervals.
 
     Parameters
@@ -79,10 +79,8 @@ def scan(rows: Rows, confidence: float, level: ExactLevel | CensoredLevel | None
     rows : Rows
     confidence : float
         In (0, 1).
-    level : ExactLevel or CensoredLevel, optional
-        The likelihood of the same rows, if it is there already.
     """
-    level = make_level(rows) if level is None else level
+    level = make_level(rows)
     x = rows.log_batch_size
     first = np.where(rows.weight > 0, x, np.inf).min(axis=1)
     last = np.where(rows.weight > 0, x, -np.inf).max(axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,35 @@ def as_json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, hint: str = "") -> Any:
     """Read a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+    hint : str
+        Where another kind of file is given: what makes the right one.
 
     Raises
     ------
     InputError
-        Unreadable, not UTF-8, not JSON.
+        Unreadable, not UTF-8, not JSON, or with an integer of more digits than Python reads.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read: it is not UTF-8 text") from error
+        raise InputError(f"{path} cannot be read: it is not UTF-8 text{hint}") from error
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}{hint}") from error
+    except ValueError as error:
+        limit = sys.get_int_max_str_digits()
+        raise InputError(
+            f"{path}: got an integer of over {limit:,} digits, allowed are finite numbers"
+        ) from error
 
 
 def needed(table: Mapping[str, Any], key: str, where: str) -> Any:

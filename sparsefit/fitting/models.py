@@ -76,7 +76,7 @@ def fit_model(name: str, rows: Rows, level: ExactLevel | CensoredLevel) -> tuple
         if name not in RISES:
             return -points * x[:, None, :]
         shape = np.exp(points[:, :, 1:]) if shaped else 1.0
-        return RISES[name].value(points[:, :, :1] - x[:, None, :], shape)
+        return RISES[name](points[:, :, :1] - x[:, None, :], shape)
 
     at, objective = minimise(lambda points: level.profile(offset(points)).objective[0], ranges)
     top = float(level.profile(offset(at[None, None, :])).level[0, 0])

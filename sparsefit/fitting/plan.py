@@ -35,14 +35,16 @@ class Plan:
     group : mapping
     batch_size : Estimate
         Largest allowed, with the interval that the uncertainty of c1 and c2 leaves: at its lower end the
-        limit is kept even if c1 and c2 are at the wrong end. Without value where they are not determined.
+        limit is kept even if c1 and c2 are at the wrong end. Without value where the data give a limit on
+        one side only, or nothing, or where no batch size is allowed.
     steps, samples : Estimate
-        K and K·B at the batch size chosen, which is ``batch_size.value``.
+        K and K·B at the batch size chosen, which is ``batch_size.value``. Where c1 and c2 are not both
+        determined, they have a value among the batch sizes measured and limits beyond.
     steps_overhead, samples_overhead : Estimate
         Shares by which they exceed the least possible ones, c2 and c1.
     limited_by : str
-        ``batch_size``, ``budget_samples``, ``max_overhead`` or ``devices_max_batch``; "" where no batch size
-        is allowed.
+        ``batch_size``, ``budget_samples``, ``max_overhead`` or ``devices_max_batch``; "" where the data do
+        not tell which.
     notes : tuple of str
         Why there is no plan, or what to mind.
     """
@@ -144,60 +146,93 @@ def plan(
 
 def plan_curve(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
     """Return the plan of one group."""
-    c1, c2 = curve.c1, curve.c2
-    if c1.value is None or c2.value is None or curve.log_correlation is None:
-        return undetermined(curve, limits)
-    region = joint_region(curve)
-
-    def carry(quantity: Callable[[Array, Array], Array]) -> Estimate:
-        """Return a function of c1 and c2 with its extremes over the region; an end of 0 is open."""
-        value = float(quantity(np.array(c1.value), np.array(c2.value)))
-        with np.errstate(invalid="ignore", over="ignore"):
-            edge = quantity(*region)
-        low, high = min(float(edge.min()), value), max(float(edge.max()), value)
-        return Estimate(value, low if low > 0 else None, high if np.isfinite(high) else None)
-
-    def largest(a: Array, b: Array) -> Array:
-        return np.asarray(np.min(np.broadcast_arrays(*allowed(limits, a, b).values()), axis=0))
-
-    if float(largest(np.array(c1.value), np.array(c2.value))) <= 0:
-        return Plan(
-            curve.group,
-            UNKNOWN,
-            notes=(
-                f"no batch size fits the budget of {limits['budget_samples']:,.10g}: the least work is c1 = "
-                f"{c1.value:,.0f} [{'0' if c1.low is None else f'{c1.low:,.0f}'}, "
-                f"{'∞' if c1.high is None else f'{c1.high:,.0f}'}]",
-            ),
-        )
-    size = carry(largest)
-    at = size.value or 0.0
-    each = allowed(limits, np.array(c1.value), np.array(c2.value))
+    each = {name: largest(curve, name, limit) for name, limit in limits.items()}
+    for name, size in each.items():
+        if size.high == 0:
+            return Plan(curve.group, UNKNOWN, limited_by=name, notes=(least_work(curve, limits[name]),))
+    name, size = smallest(each)
+    at = size.value
+    if at is None:
+        return Plan(curve.group, size, notes=remarks(curve, None))
+    critical = curve.critical_batch_size
     return Plan(
         group=curve.group,
         batch_size=size,
-        steps=carry(lambda a, b: a / at + b),
-        samples=carry(lambda a, b: a + b * at),
-        steps_overhead=carry(lambda a, b: a / b / at),
-        samples_overhead=carry(lambda a, b: b / a * at),
-        limited_by=min(each, key=lambda name: float(each[name])),
+        steps=carry(curve, lambda c1, c2: c1 / at + c2, at),
+        samples=carry(curve, lambda c1, c2: c1 + c2 * at, at),
+        steps_overhead=bounded(*(None if end is None else end / at for end in ends(critical))),
+        samples_overhead=bounded(
+            *(None if end is None else at / end for end in (critical.value, critical.high, critical.low))
+        ),
+        limited_by=name,
         notes=remarks(curve, at),
     )
 
 
-def allowed(limits: Mapping[str, float], c1: Array, c2: Array) -> dict[str, Array]:
-    """Return the largest batch size under each limit; not above 0 where none keeps it."""
-    found: dict[str, Callable[[float], Array]] = {
-        "batch_size": np.asarray,
-        "budget_samples": lambda most: (most - c1) / c2,
-        "max_overhead": lambda share: share * c1 / c2,
-        "devices_max_batch": np.asarray,
-    }
-    return {name: found[name](value) for name, value in limits.items()}
+def largest(curve: FittedCurve, name: str, limit: float) -> Estimate:
+    """Return the largest batch size under one limit; its high end is 0 where none keeps it."""
+    if name == "max_overhead":
+        return bounded(*(None if end is None else limit * end for end in ends(curve.critical_batch_size)))
+    if name != "budget_samples":
+        return Estimate(limit, limit, limit)
+    found = carry(curve, lambda c1, c2: (limit - c1) / c2, None)
+    beyond = found.value if found.value is not None else found.high
+    return Estimate(None, None, 0.0) if beyond is not None and beyond <= 0 else found
+
+
+def smallest(each: Mapping[str, Estimate]) -> tuple[str, Estimate]:
+    """Return the limit that decides and the batch size within all limits, "" and no value where none does.
+
+    A limit decides, though another has no value, where that one's batch size is larger for sure.
+    """
+    low = min(size.low or 0.0 for size in each.values())
+    high = min((size.high for size in each.values() if size.high is not None), default=np.inf)
+    least = {name: (size.low or 0.0) if size.value is None else size.value for name, size in each.items()}
+    name = min(least, key=lambda one: (least[one], each[one].value is None))
+    value = each[name].value
+    return "" if value is None else name, bounded(value, low, high)
+
+
+def carry(curve: FittedCurve, quantity: Callable[[Array, Array], Array], size: float | None) -> Estimate:
+    """Return a function of c1 and c2 with its extremes over their joint region.
+
+    Where c1 and c2 are not both determined, it has a value only if both ends are known and its batch size
+    (``size``, or without it the function itself) lies among those measured: the curve is not known beyond.
+    """
+    points = joint_region(curve) if is_determined(curve) else curve.region
+    if points is None:
+        return UNKNOWN
+    with np.errstate(all="ignore"):
+        found = quantity(*points)
+    value, least, most = float(found[0]), float(found.min()), float(found.max())
+    estimate = bounded(value, least, most)
+    if is_determined(curve):
+        return estimate
+    first, last = curve.batch_size_range
+    inside = first <= (value if size is None else size) <= last
+    if inside and estimate.low is not None and estimate.high is not None:
+        return estimate
+    return Estimate(None, estimate.low, estimate.high)
+
+
+def is_determined(curve: FittedCurve) -> bool:
+    """Tell whether c1 and c2 both have values, and how they go together is known."""
+    return None not in (curve.c1.value, curve.c2.value, curve.log_correlation)
+
+
+def ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
+    """Return value, low and high."""
+    return estimate.value, estimate.low, estimate.high
+
+
+def bounded(value: float | None, low: float | None, high: float | None) -> Estimate:
+    """Return an estimate without what is not finite, and without a low end of 0 or less."""
+    value, low, high = (None if end is None or not np.isfinite(end) else end for end in (value, low, high))
+    return Estimate(value, None if low is None or low <= 0 else low, high)
 
 
 def joint_region(curve: FittedCurve) -> tuple[Array, Array]:
-    """Return c1 and c2 along the edge of their joint region.
+    """Return c1 and c2 where both are determined, then along the edge of their joint region.
 
     An ellipse in (log c1, log c2) with their correlation, stretched on each side to the end of each interval:
     its extremes in c1 and in c2 are the intervals of the fit, those of any other function are what the
@@ -213,32 +248,34 @@ def joint_region(curve: FittedCurve) -> tuple[Array, Array]:
         high = np.inf if estimate.high is None else np.log(estimate.high) - value
         with np.errstate(over="ignore", invalid="ignore"):
             shift = np.where(away < 0, away * low, np.where(away > 0, away * high, 0.0))
-            found.append(np.exp(value + shift))
+            found.append(np.exp(value + np.append(0.0, shift)))
     return found[0], found[1]
 
 
-def undetermined(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
-    """Return what is left to say where c1 and c2 are not both determined."""
-    critical = curve.critical_batch_size
-    size = UNKNOWN
-    if set(limits) == {"max_overhead"}:
-        share = limits["max_overhead"]
-        size = Estimate(
-            None, *(None if end is None else share * end for end in (critical.low, critical.high))
+def least_work(curve: FittedCurve, budget: float) -> str:
+    """Say why a budget fits no batch size."""
+    c1 = curve.c1
+    least = "above it"
+    if c1.value is not None:
+        low, high = (
+            open_end if end is None else f"{end:,.0f}" for end, open_end in ((c1.low, "0"), (c1.high, "∞"))
         )
-    return Plan(
-        curve.group,
-        size,
-        notes=(f"c1 and c2 are not both determined, so there is no plan. {curve.verdict_reason}",),
-    )
+        least = f"c1 = {c1.value:,.0f} [{low}, {high}]"
+    return f"no batch size fits the budget of {budget:,.10g}: the least work is {least}"
 
 
-def remarks(curve: FittedCurve, size: float) -> tuple[str, ...]:
+def remarks(curve: FittedCurve, size: float | None) -> tuple[str, ...]:
     """Return what to mind about a plan."""
     notes = []
     low, high = curve.batch_size_range
-    if not low <= size <= high:
+    if size is not None and not low <= size <= high:
         notes.append(f"B = {size:.4g} lies outside the batch sizes measured, {low:g} to {high:g}")
+    if not is_determined(curve):
+        notes.append("c1 and c2 are not both determined: what hangs on both has a limit, or nothing")
+        if curve.region is None and curve.c2 != UNKNOWN:
+            notes.append(
+                "the file has no regions, as earlier versions wrote it: fit the table again for steps"
+            )
     if curve.verdict != "consistent":
         said = {"undetermined": "cannot tell whether the curve holds"}.get(curve.verdict, "rejects the curve")
         notes.append(f"the fit {said}: {curve.verdict_reason}")

@@ -6,6 +6,8 @@ import csv
 import gzip
 import hashlib
 import io
+import json
+import re
 import sys
 import warnings
 import zlib
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefit.errors import InputError, MissingDependencyError
+from sparsefit.fitting.columns import measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 GZIP, PARQUET, SQLITE = b"\x1f\x8b", b"PAR1", b"SQLite format 3\0"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t"
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[1-9]\d{0,2}([.,]\d{3})+")
+"""Numbers whose point or comma may separate thousands or decimals."""
+
 ALLOWED = "allowed is a CSV (comma, semicolon or tab; plain or gzip, UTF-8) or Parquet file"
 
 
@@ -68,11 +75,12 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Source]:
         raise InputError(f"{name}: the gzip file is damaged ({error}); write it again") from error
     if not content.strip():
         raise InputError(f"{name}: the file is empty; {ALLOWED} with a header line")
-    table = (
-        parse_parquet(content, name)
-        if content.startswith(PARQUET)
-        else parse_csv(decode(content, name), name)
-    )
+    if content.startswith(PARQUET):
+        table = parse_parquet(content, name)
+    else:
+        text = decode(content, name)
+        refuse_json(text, name)
+        table = parse_csv(text, name)
     if table.empty:
         raise InputError(f"{name}: there is a header but no row below it; add one row per measurement")
     return table, Source(name, hashlib.sha256(raw).hexdigest(), len(table))
@@ -110,6 +118,31 @@ def decode(content: bytes, name: str) -> str:
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes, so it is a binary file; {ALLOWED}")
     return text
+
+
+def refuse_json(text: str, name: str) -> None:
+    """Raise for JSON, or JSON line by line, with what it is where sparsefit wrote it."""
+    text = text.strip()
+    if not text.startswith(("{", "[")):
+        return
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            content = json.loads(text.splitlines()[0])
+        except (ValueError, RecursionError):
+            return
+    schema = str(content.get("schema", "")) if isinstance(content, dict) else ""
+    if schema.startswith("sparsefit."):
+        plan = "; sparsefit plan takes this file" if schema.startswith("sparsefit.fit/") else ""
+        raise InputError(
+            f"{name}: this is JSON that sparsefit wrote ({schema}), not a table; give the table that it was "
+            f"made from{plan}"
+        )
+    raise InputError(
+        f"{name}: this is JSON; {ALLOWED}: convert it, with pandas for example: "
+        "read_json(...).to_csv('steps.csv', index=False), and read_json(..., lines=True) for JSON lines"
+    )
 
 
 def parse_parquet(content: bytes, name: str) -> pd.DataFrame:
@@ -164,4 +197,31 @@ def parse_csv(text: str, name: str) -> pd.DataFrame:
             f"{name}: rows hold more fields than the {len(header)} of the header; make them equal"
         )
     table.columns = [str(column).strip() for column in table.columns]
-    return as_text(table)
+    cells = as_text(table)
+    return read_commas(cells, name) if delimiter == ";" else cells
+
+
+def read_commas(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the cells of a file with semicolons with points for decimal commas.
+
+    Raises
+    ------
+    InputError
+        A batch size or number of steps may have a separator of thousands.
+    """
+    for column in measured(list(table.columns)):
+        cells = table[column]
+        split = cells[cells.str.fullmatch(r"\d[\d.,]*[.,]\d*")]
+        whole = cells[cells.str.fullmatch(r"\d+")]
+        if len(split) and len(whole) and split.str.fullmatch(THOUSANDS).all():
+            got, plain = split.iloc[0], re.sub("[.,]", "", split.iloc[0])
+            raise InputError(
+                f"{name}: column {column!r}: got {got!r} beside {whole.iloc[0]!r}, which may mean {plain} or "
+                f"three decimals; write {plain} without a separator of thousands, or {got}0 if decimals are "
+                "meant"
+            )
+    for column in table.columns:
+        cells = table[column]
+        if cells[cells.str.contains(",", regex=False)].str.fullmatch(DECIMAL_COMMA).all():
+            table[column] = cells.str.replace(",", ".", regex=False)
+    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsefit.errors import InputError
-from sparsefit.fitting.curves import log_steps, softplus
+from sparsefit.fitting.curves import log_steps
 from sparsefit.fitting.results_records import (
     Estimate,
     LackOfFit,
@@ -72,7 +72,7 @@ class CurveFit:
     regimes : mapping of str to Regime
         ``linear_scaling``, ``diminishing_returns``, ``maximal_data_parallelism``.
     models : tuple of ModelFit
-        c1/B + c2 and its alternatives, best AICc first; empty where the comparison was not asked for.
+        c1/B + c2 and its alternatives, best AICc first.
     runs_test : RunsTest
     lack_of_fit : LackOfFit or None
         None without replicates.
@@ -127,7 +127,8 @@ class CurveFit:
 
         Notes
         -----
-        log K(B) = log c2 + log(1 + (c1/c2)/B): its interval is the range of that sum over the joint region.
+        The interval is the range of c1/B + c2 over the joint region of c1 and c2, so it also is there where
+        the data do not determine them one by one.
         """
         size = np.atleast_1d(np.asarray(batch_size, dtype=float))
         if not (size > 0).all():
@@ -135,9 +136,7 @@ class CurveFit:
         steps = np.exp(log_steps(np.log(size), self.log_c1, self.log_c2))
         if self.region is None:
             return Prediction(size, steps, np.full_like(size, np.nan), np.full_like(size, np.nan))
-        rise = softplus(self.region.theta[:, None] - np.log(size))
-        low = np.exp((self.region.low[:, None] + rise).min(axis=0))
-        high = np.exp((self.region.high[:, None] + rise).max(axis=0))
+        low, high = self.region.steps(size)
         return Prediction(size, steps, np.minimum(low, steps), np.maximum(high, steps))
 
     @cached_property
@@ -265,15 +264,6 @@ class FitResult:
     input: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def predict(self, batch_size: ArrayLike) -> Sequence[Prediction]:
-        """Return the prediction of each fit, in the order of ``fits``."""
-        return [fit.predict(batch_size) for fit in self.fits]
-
-    @property
-    def lmfit(self) -> Sequence[MinimizerResult]:
-        """The lmfit result of each fit, in the order of ``fits``."""
-        return [fit.lmfit for fit in self.fits]
-
     def to_dict(self) -> dict[str, Any]:
         """Return the content of a ``sparsefit.fit/1`` file."""
         from sparsefit import __version__
@@ -285,5 +275,9 @@ class FitResult:
             "confidence": self.confidence,
             "warnings": list(self.warnings),
             "fits": [fit.to_dict() for fit in self.fits],
+            "regions": [
+                fit.region.to_dict() if fit.region is not None and fit.log_correlation is None else None
+                for fit in self.fits
+            ],
             "ratios": [ratio.to_dict() for ratio in self.ratios],
         }

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefit.fitting.curves import log_steps
+
 LEVEL = 0.01
 """Size of every test that rejects: a page has tens of them, so 5 % each would reject one by chance."""
 
@@ -140,20 +142,29 @@ class LackOfFit:
 
 @dataclass(frozen=True)
 class Region:
-    """Joint confidence region of (log c1/c2, log c2), as a range of log c2 at each log c1/c2.
+    """Points on the edge of the joint confidence region of log c1 and log c2.
+
+    The extremes over them of any function that rises or falls with both are its profile-likelihood interval.
 
     Attributes
     ----------
-    theta : ndarray, shape (P,)
-        log(c1/c2), increasing.
-    low, high : ndarray, shape (P,)
-        Range of log c2. The largest and smallest value of any function that increases with log c2 over the
-        region are its profile-likelihood interval.
+    log_c1, log_c2 : ndarray, shape (P,)
+        Where the region has no end, as c2 or c1 vanishes, its last points have -inf for it.
     """
 
-    theta: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    log_c1: NDArray[np.float64]
+    log_c2: NDArray[np.float64]
+
+    def steps(self, batch_size: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the interval of K = c1/B + c2 at each batch size, shapes (M,)."""
+        found = log_steps(np.log(batch_size), self.log_c1[:, None], self.log_c2[:, None])
+        return np.exp(found.min(axis=0)), np.exp(found.max(axis=0))
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Return ``c1`` and ``c2`` of the points; None is infinite."""
+        with np.errstate(over="ignore"):
+            ends = {"c1": np.exp(self.log_c1), "c2": np.exp(self.log_c2)}
+        return {name: [v if np.isfinite(v) else None for v in part.tolist()] for name, part in ends.items()}
 
 
 @dataclass(frozen=True)

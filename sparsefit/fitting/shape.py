@@ -107,7 +107,7 @@ def deviance(model: str, rows: Rows, log_shapes: Array) -> Array:
     step = (high - low) / (START - 1)
     for _ in range(1 + ROUNDS):
         shapes = np.broadcast_to(np.exp(log_shapes), theta.shape)
-        offset = RISES[model].value(theta.reshape(1, -1, 1) - x, shapes.reshape(1, -1, 1))
+        offset = RISES[model](theta.reshape(1, -1, 1) - x, shapes.reshape(1, -1, 1))
         values = -2 * level.log_likelihood(level.profile(offset).objective).reshape(theta.shape)
         best = np.take_along_axis(theta, values.argmin(axis=0)[None], axis=0)
         theta = best + np.linspace(-step, step, NEAR)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.errors import InputError
-from sparsefit.fitting.columns import Columns, normalise
+from sparsefit.fitting.columns import Columns, listed, normalise
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STATUS = {
     "reached": ("reached", "complete"),
-    "not_reached": ("not_reached", "incomplete", "not reached", "-1", "-1.0"),
+    "not_reached": (
+        "not_reached",
+        "incomplete",
+        "not reached",
+        "did_not_reach",
+        "did not reach",
+        "-1",
+        "-1.0",
+    ),
     "capped": ("capped",),
     "diverged": ("diverged", "infeasible", "-2", "-2.0"),
 }
@@ -62,13 +71,18 @@ class Measurements:
 
 
 def measure_steps(
-    table: pd.DataFrame, columns: Columns, *, eval_interval: float | None = None
+    table: pd.DataFrame,
+    columns: Columns,
+    *,
+    eval_interval: float | None = None,
+    max_steps: float | None = None,
 ) -> Measurements:
     """Return rows of steps-to-result from a table of text.
 
-    A column of trials makes the table one of trials: each group, batch size and replicate gives one row, the
-    lowest step of its trials that reached the goal, or a bound if none did. Otherwise each row is a
-    steps-to-result.
+    Trials, by their column or as settings that were tried at one batch size, make the table one of trials:
+    each group, batch size and replicate gives one row, the lowest step of its trials that reached the goal,
+    or a bound if none did. Otherwise each row is a steps-to-result. ``max_steps`` is the bound of rows that
+    have none of their own.
 
     Raises
     ------
@@ -84,15 +98,24 @@ def measure_steps(
     lost = np.isin(status, ["not_reached", "capped"])
     reached = status == "reached"
     refuse(
-        table, columns.steps, reached & ~(np.isfinite(number) & (number > 0)), "a positive number of steps"
+        table,
+        columns.steps,
+        reached & ~(np.isfinite(number) & (number > 0)),
+        "a positive number of steps, or -1 where the goal was not reached",
     )
     bound = np.where(np.isfinite(number) & (number > 0), number, np.nan)
     if name := columns.optional.get("max_steps"):
         limit = positive(table, name, empty=True)
         capped = (status == "capped") & np.isfinite(bound)
         bound = np.where(np.isfinite(limit) & ~capped, limit, bound)
+    if max_steps is not None:
+        bound = np.where(np.isnan(bound), max_steps, bound)
     refuse(
-        table, columns.steps, lost & np.isnan(bound), "a max_steps beside a row that did not reach the goal"
+        table,
+        columns.steps,
+        lost & np.isnan(bound),
+        "a row that missed the goal only beside the steps that it was trained: add a column 'max_steps', or "
+        "one number for all with sparsefit fit --max-steps",
     )
     frame = pd.DataFrame({"batch_size": size, "steps": np.where(reached, number, bound), "censored": lost})
     frame["eval_interval"] = np.nan if eval_interval is None else float(eval_interval)
@@ -108,39 +131,121 @@ def measure_steps(
     by = [f"by {name}" for name in columns.by]
     study = [*by, "batch_size"]
     notes: list[str] = []
-    compare_searches(frame, table, columns, study, notes)
+    trial = add_trials(frame, table, columns, notes)
+    replicate = add_replicates(frame, table, columns, trial, notes)
+    repeats = [replicate] if replicate else []
+    compare_searches(frame, table, columns, study, repeats, notes)
     frame = drop_diverged(frame, status == "diverged", study, notes)
     if name := columns.optional.get("unfinished"):
         frame = drop_unfinished(frame, table[name], study, notes)
-    own = [name for meaning in ("replicate", "trial") if (name := columns.optional.get(meaning))]
-    for name in own:
-        frame[f"by {name}"] = table[name]
-    frame = merge(frame, [*study, *(f"by {name}" for name in own)], notes)
-    trial = columns.optional.get("trial")
+    own = [*repeats, trial] if trial else repeats
+    frame = merge(frame, [*study, *own], notes)
     if trial is not None:
-        frame = lowest(frame, [*study, *(f"by {name}" for name in own if name != trial)])
-    frame = frame.drop(columns=[f"by {name}" for name in own]).reset_index(drop=True)
+        frame = lowest(frame, [*study, *repeats])
+    frame = frame.drop(columns=own).reset_index(drop=True)
     frame = frame.rename(columns=dict(zip(by, columns.by, strict=True)))
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
 
 
-def compare_searches(
-    frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, study: list[str], notes: list[str]
-) -> None:
-    """Note where some studies searched over more trials than others."""
+def add_trials(frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, notes: list[str]) -> str | None:
+    """Add the trial of each row, where none is named its setting; return the column, None without trials."""
     import pandas as pd
 
+    name = columns.optional.get("trial")
+    cell = table[name] if name else pd.Series("", index=table.index)
+    if columns.by_setting:
+        cell = cell.where(cell != "", settings(table, columns))
+        differ = [other for other in columns.metaparameters if table[other].nunique() > 1]
+        notes.append(
+            f"rows that differ in {listed(differ)} count as trials, and the lowest steps of a batch size as "
+            f"its steps-to-result; for a curve each, group by them: --by {','.join(differ)}"
+        )
+    if (cell == "").all():
+        return None
+    added = f"by {name or 'setting'}"
+    frame[added] = cell
+    return added
+
+
+def settings(table: pd.DataFrame, columns: Columns) -> pd.Series:
+    """Return the metaparameters of each row as text, "" where none is known."""
+    import pandas as pd
+
+    text = pd.Series("", index=table.index)
+    for name in columns.metaparameters:
+        text += np.where(table[name] == "", "", f"{name} " + identity(table[name]).astype(str) + " ")
+    return text.str.strip()
+
+
+def add_replicates(
+    frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, trial: str | None, notes: list[str]
+) -> str | None:
+    """Add the replicate of each row; return the column, None without one.
+
+    Seeds that are new for every run repeat nothing as they stand: each would be a search of one trial.
+    """
+    name = columns.optional.get("replicate")
+    if name is None:
+        return None
+    seed = f"by {name}"
+    frame[seed] = table[name]
+    if trial is None:
+        return seed
+    by = [f"by {other}" for other in columns.by]
+    study = [*by, "batch_size"]
+    rows = frame.assign(setting=settings(table, columns))
+    for _, group in rows.groupby(by, sort=False, dropna=False) if by else [((), rows)]:
+        if most(group, study, seed) == 1 or most(group, study, trial) == 1:
+            continue
+        crossed = most(group, [*study, "setting"], seed) > 1 and most(group, [*study, seed], "setting") > 1
+        if most(group, [*study, trial], seed) == 1 and not crossed:
+            frame.loc[group.index, seed] = ""
+            note = (
+                f"no trial has more than one {name!r}, so none is repeated: the lowest of all trials counts"
+            )
+        elif most(group, [*study, seed], trial) == 1 and most(group, [*by, seed], "batch_size") == 1:
+            runs = group.groupby([*study, trial], dropna=False)[seed]
+            frame.loc[group.index, seed] = runs.transform(lambda cell: cell.factorize()[0]).astype(str)
+            note = f"no two trials share a {name!r}: the runs of each count as replicates in their order"
+        else:
+            continue
+        if note not in notes:
+            notes.append(note)
+    return seed
+
+
+def most(frame: pd.DataFrame, keys: list[str], column: str) -> int:
+    """Return the most different values of a column that rows of equal keys have."""
+    return int(frame.groupby(keys, dropna=False)[column].nunique().max())
+
+
+def compare_searches(
+    frame: pd.DataFrame,
+    table: pd.DataFrame,
+    columns: Columns,
+    study: list[str],
+    repeats: list[str],
+    notes: list[str],
+) -> None:
+    """Note where some studies searched over more trials: those named, else their number, else settings."""
+    import pandas as pd
+
+    counts = pd.Series(np.nan, index=frame.index)
+    keys = [frame[key] for key in [*study, *repeats]]
     if name := columns.optional.get("trial"):
-        counts = table[name].groupby([frame[key] for key in study], dropna=False).nunique()
-    elif name := columns.optional.get("trials"):
-        counts = pd.to_numeric(table[name], errors="coerce")
-        counts = counts[(counts > 0) & np.isfinite(counts)]
-    else:
-        return
+        named = table[name].mask(table[name] == "").groupby(keys, dropna=False).transform("nunique")
+        counts = named.where(named > 0)
+    if name := columns.optional.get("trials"):
+        said = pd.to_numeric(table[name], errors="coerce")
+        counts = counts.fillna(said.where((said > 0) & np.isfinite(said)))
+    if columns.by_setting:
+        counts = counts.fillna(settings(table, columns).groupby(keys, dropna=False).transform("nunique"))
+    counts = counts.groupby([frame[key] for key in study], dropna=False).max()
     if counts.max() > UNEQUAL * counts.min():
         notes.append(
             f"studies have {counts.min():g} to {counts.max():g} trials: steps-to-result is the lowest of "
-            "them, so fewer look slower; compare equal numbers (sparsefit collect --first)"
+            "them, so fewer look slower; compare equal numbers of trials (of a sweep: sparsefit collect "
+            "--first)"
         )
 
 
@@ -243,9 +348,11 @@ def refuse(table: pd.DataFrame, name: str, wrong: np.ndarray, allowed: str) -> N
     if wrong.any():
         row = int(np.argmax(wrong))
         more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
+        comma = re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", table[name].iloc[row])
+        hint = "; write numbers without separators of thousands and with a decimal point" if comma else ""
         raise InputError(
             f"row {row + 1} below the header, column {name!r}: got {table[name].iloc[row]!r}, "
-            f"allowed is {allowed}{more}"
+            f"allowed is {allowed}{more}{hint}"
         )
 
 
@@ -279,7 +386,9 @@ def merge(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFram
         found: Mapping[str, Any] = dict(first[keys])
         raise InputError(
             f"rows {rows} below the header disagree on the steps of one study ({describe(found)}); "
-            "tell them apart by a column 'replicate' or 'trial', or split them with --by"
+            "if they tried different settings, number those in a column 'trial', of which the lowest counts; "
+            "if they ran one setting again, number the runs in a column 'replicate' or 'seed', of which the "
+            "curve takes the mean; or split them into curves with --by"
         )
     if len(unique) < len(frame):
         notes.append(f"{len(frame) - len(unique)} rows repeat another row exactly and were merged")

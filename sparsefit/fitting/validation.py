@@ -120,7 +120,7 @@ def judge(found: FitResult, search: Search, decompositions: Sequence[Decompositi
         "sparse_over_dense": [sparse_over_dense(ratio, fits) for ratio in ratios],
         "critical_batch_size_sparse": [critical_batch_size_sparse(ratio) for ratio in ratios],
         "critical_batch_size_momentum": critical_batch_size_momentum(fits),
-        "c1_ratio": c1_ratio(ratios, decompositions),
+        "c1_ratio": c1_ratio(ratios, decompositions, confidence),
         "learning_rate_grows": [learning_rate_grows(search, group, confidence) for group in groups],
         "learning_rate_inside": [learning_rate_inside(search, group) for group in groups],
         "learning_rate_range": [learning_rate_range(search, ratio, confidence) for ratio in ratios],

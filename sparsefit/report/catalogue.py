@@ -74,7 +74,8 @@ def of_workload(workload: Workload, number: int) -> Iterator[Entry]:
     yield Entry(
         f"{stem}-figure-1-scaling",
         "Figure 1: data parallelism (in the paper also Figures 7 to 11)",
-        "Points: the fewest steps in which a trial reached the goal. Curves: c1/B + c2 with its interval; a "
+        "Points: the fewest steps in which a trial reached the goal; a line below one goes down to the goal "
+        "check before. Curves: c1/B + c2 with its interval; a "
         "vertical tick marks c1/c2. Dotted: linear scaling. Right: each sparsity over its first point.",
         partial(scaling.gather, workload),
         scaling.draw,

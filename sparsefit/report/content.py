@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sparsefit.fitting.results import Estimate
 from sparsefit.fitting.validation_records import Claim
 from sparsefit.report.fit_table import WORDS
-from sparsefit.report.material import Material, Workload, sparsity_of
+from sparsefit.report.material import Material, Workload, comparable, sparsity_of
 from sparsefit.report.style import sparsity_label
 from sparsefit.report.terminal import cell
+from sparsefit.report.validation_table import claim_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def claim_rows(material: Material) -> list[dict[str, Any]]:
                 "group": about(claim, names),
                 "verdict": claim.verdict,
                 "label": claim.label,
-                "number": cell(Estimate(claim.value, claim.low, claim.high)) if shown(claim) else "",
+                "number": claim_cell(claim),
                 "reason": claim.reason,
             }
         )
@@ -103,11 +103,6 @@ def claim_rows(material: Material) -> list[dict[str, Any]]:
         entry["summary"] = ", ".join(f"{entry['counts'][v]} {v}" for v in VERDICTS if entry["counts"][v])
         entry["verdict"] = next(v for v in ("fails", "cannot tell", "holds") if entry["counts"][v])
     return list(found.values())
-
-
-def shown(claim: Claim) -> bool:
-    """Tell whether there is any number."""
-    return any(end is not None for end in (claim.value, claim.low, claim.high))
 
 
 def about(claim: Claim, names: Mapping[Any, str]) -> str:
@@ -122,16 +117,10 @@ def about(claim: Claim, names: Mapping[Any, str]) -> str:
 def id_of(group: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what identifies a workload, whatever the sparsity."""
     return tuple(
-        sorted((name, number(value)) for name, value in group.items() if name != "sparsity" and value != "")
+        sorted(
+            (name, comparable(value)) for name, value in group.items() if name != "sparsity" and value != ""
+        )
     )
-
-
-def number(value: Any) -> str:
-    """Return numbers written alike as the same text."""
-    try:
-        return repr(float(value))
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def tables(material: Material) -> dict[str, pd.DataFrame]:

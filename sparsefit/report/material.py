@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
 from sparsefit.fitting.claims import CATALOGUE
+from sparsefit.fitting.claims_trend import universal_trend
 from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.decomposition import Decomposition
+from sparsefit.fitting.ratios import number
 from sparsefit.fitting.results import CurveFit, Ratio
 from sparsefit.fitting.steps import measure_steps
 from sparsefit.fitting.validation import validate
@@ -110,16 +112,18 @@ def combine(
     by = tuple(dict.fromkeys(name for source in sources for name in source.by if name != "sparsity"))
     by = ("workload", *(name for name in by if name != "workload"))
     frames = []
+    origin: list[Source] = []
     taken: set[tuple[str, ...]] = set()
-    for number, source in enumerate(sources):
-        cells = source.cells.reindex(
-            columns=[*dict.fromkeys([*source.cells, *by, "sparsity"])], fill_value=""
-        )
+    for position, source in enumerate(sources, 1):
+        # A column that does not split this input may split another one.
+        kept = [name for name in source.cells if name in source.by or name not in (*by, "sparsity")]
+        cells = source.cells[kept].reindex(columns=[*dict.fromkeys([*kept, *by, "sparsity"])], fill_value="")
         keys = set(cells[list(by)].itertuples(index=False, name=None))
         if taken & keys or not source.by:
-            cells["workload"] = (cells["workload"] + f" ({Path(source.path).name} #{number + 1})").str.strip()
+            cells["workload"] = (cells["workload"] + f" ({Path(source.path).name} #{position})").str.strip()
         taken |= set(cells[list(by)].itertuples(index=False, name=None))
-        frames.append(cells.assign(source=str(number)))
+        frames.append(cells)
+        origin += [source] * len(cells)
     table = pd.concat(frames, ignore_index=True).fillna("")
     split = [*by, "sparsity"] if (table["sparsity"] != "").any() else list(by)
     rest = [name for name in by if name not in ("workload", "optimizer")]
@@ -132,7 +136,7 @@ def combine(
             validation = merge(list(pool.map(judge, families)))
     else:
         validation = merge([judge(family) for family in families])
-    workloads = split_workloads(table, by, sources, validation)
+    workloads = split_workloads(table, by, origin, validation)
     return Material(tuple(sources), workloads, validation, dict(decompositions))
 
 
@@ -149,6 +153,8 @@ def judge_family(
 def merge(results: Sequence[ValidationResult | InputError]) -> ValidationResult:
     """Return the results of all families as one; a claim that none could be judged on stands once.
 
+    The claim on all curves is judged once more, on those of all families.
+
     Raises
     ------
     InputError
@@ -158,13 +164,16 @@ def merge(results: Sequence[ValidationResult | InputError]) -> ValidationResult:
     errors = [result for result in results if isinstance(result, InputError)]
     if not found:
         raise errors[0]
+    fits = tuple(fit for result in found for fit in result.fit.fits)
     claims = []
     for name in CATALOGUE:
         judged = [claim for result in found for claim in result.claims if claim.name == name]
+        if name == "universal_trend" and len(found) > 1:
+            judged = universal_trend(fits, found[0].confidence) or judged
         claims += [claim for claim in judged if claim.group] or judged[:1]
     fit = replace(
         found[0].fit,
-        fits=tuple(fit for result in found for fit in result.fit.fits),
+        fits=fits,
         ratios=tuple(ratio for result in found for ratio in result.fit.ratios),
         warnings=(
             *(warning for result in found for warning in result.fit.warnings),
@@ -176,9 +185,9 @@ def merge(results: Sequence[ValidationResult | InputError]) -> ValidationResult:
 
 
 def split_workloads(
-    table: pd.DataFrame, by: Sequence[str], sources: Sequence[Source], validation: ValidationResult
+    table: pd.DataFrame, by: Sequence[str], origin: Sequence[Source], validation: ValidationResult
 ) -> tuple[Workload, ...]:
-    """Return the workloads of the one table, in its order."""
+    """Return the workloads of the one table, in its order; `origin` has the input of each row."""
     import pandas as pd
 
     split = [*by, "sparsity"]
@@ -197,7 +206,7 @@ def split_workloads(
     found = []
     for key, name in zip(keys, names, strict=True):
         rows = rows_of[key]
-        source = sources[int(rows["source"].iloc[0])]
+        source = origin[rows.index[0]]
         study = steps_of.get(tuple(map(comparable, key)), steps.iloc[:0])
         fits = sorted(members(validation.fit.fits, key), key=lambda fit: sparsity_of(fit.group))
         found.append(
@@ -235,13 +244,10 @@ def numeric(rows: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 def sparsity_of(group: Mapping[str, Any]) -> float:
     """Return the sparsity of a group, 0 where it has none."""
-    value = group.get("sparsity", 0.0)
-    return float(value) if value not in ("", None) else 0.0
+    return number(group.get("sparsity")) or 0.0
 
 
-def comparable(value: Any) -> float | str:
-    """Return a number for what reads as one, so that 0.02 and "0.020" are the same."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value)
+def comparable(value: Any) -> str:
+    """Return numbers written alike as the same text, so that 0.02 and "0.020" are the same."""
+    found = number(value)
+    return str(value) if found is None else repr(found)

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sparsefit.fitting.plan import PlanResult
-from sparsefit.fitting.results_records import Estimate
+from sparsefit.fitting.results_records import UNKNOWN, Estimate
 from sparsefit.report.terminal import cell, grouped, lead, named, varying
 
 LIMITS = {
@@ -40,7 +40,7 @@ def render(result: PlanResult) -> Group:
     for entry in result.plans:
         shares = (percent(entry.steps_overhead), percent(entry.samples_overhead))
         cells = [text(entry.batch_size), text(entry.steps), text(entry.samples), *shares]
-        if not entry.limited_by and not entry.batch_size.low and not entry.batch_size.high:
+        if entry.limited_by and entry.batch_size.value is None:
             cells = ["none"] * len(cells)
         table.add_row(*named(entry.group, keys), *cells, BINDING.get(entry.limited_by, "-"))
     title = (
@@ -64,7 +64,7 @@ def text(estimate: Estimate) -> str:
 
 def percent(estimate: Estimate) -> str:
     """Return a share in percent."""
-    if estimate.value is None:
+    if estimate == UNKNOWN:
         return cell(estimate)
     ends = (None if end is None else 100 * end for end in (estimate.value, estimate.low, estimate.high))
     return f"{cell(Estimate(*ends))} %"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.fitting.columns import find_columns, normalise
+from sparsefit.errors import InputError
+from sparsefit.fitting.columns import OPTIONAL, find_columns, normalise
 from sparsefit.fitting.layout_files import METAPARAMETERS
 from sparsefit.fitting.reading import as_text
-from sparsefit.fitting.steps import measure_steps, statuses
+from sparsefit.fitting.steps import MISSING, measure_steps, statuses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,9 @@ COSTS = ("samples", "seconds", "total_seconds", "check_seconds", "checks", "eval
 
 GROUPS = {"sparsity": "sparsity", "workload": "workload", "optimizer": "optimizer", "optimiser": "optimizer"}
 """Columns that claims and figures ask for by name, however a table spells them."""
+
+RESERVED = {"batch_size", "steps", "censored", *(alias for names in OPTIONAL.values() for alias in names)}
+"""Names that mean something else in `Source.cells`: columns of groups that have them get another one."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,28 @@ class Source:
         return tuple(name for name in names if name in self.cells)
 
 
-def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **details: Any) -> Source:
+def make_source(
+    table: pd.DataFrame,
+    path: str,
+    kind: str,
+    sha256: str,
+    *,
+    by: Sequence[str] | None = None,
+    batch_column: str | None = None,
+    steps_column: str | None = None,
+    eval_interval: float | None = None,
+    max_steps: float | None = None,
+    **details: Any,
+) -> Source:
     """Give the columns of a table their names and every row its status.
+
+    Parameters
+    ----------
+    table : DataFrame
+    path, kind, sha256
+        As in `Source`, like what else is given.
+    by, batch_column, steps_column, eval_interval, max_steps
+        As for `sparsefit.fitting.fit_table.fit`.
 
     Raises
     ------
@@ -74,9 +99,12 @@ def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **detail
     """
     import pandas as pd
 
+    if eval_interval is not None and not 0 < eval_interval < inf:
+        raise InputError(f"eval_interval: got {eval_interval}, allowed is a finite number of steps above 0")
     cells = as_text(table)
-    columns = find_columns(cells)
-    measure_steps(cells, columns)  # complains of wrong cells by their rows in this file
+    columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
+    # It complains of wrong cells by their rows in this file.
+    measure_steps(cells, columns, eval_interval=eval_interval, max_steps=max_steps)
     number = pd.to_numeric(cells[columns.steps], errors="coerce").to_numpy(float)
     status = statuses(cells, columns, number)
     own = {columns.optional[name]: name for name in columns.optional}
@@ -85,15 +113,24 @@ def make_source(table: pd.DataFrame, path: str, kind: str, sha256: str, **detail
         canonical = GROUPS.get(normalise(name))
         if canonical is not None and canonical not in own.values() and canonical not in cells:
             own[name] = canonical
-    found = cells.rename(columns=own)
+        elif normalise(name) in RESERVED:
+            own[name] = f"{name} (group)"
+    unused = [name for name in cells if name not in own and normalise(str(name)) in ("batch_size", "steps")]
+    found = cells.drop(columns=unused).rename(columns=own)
     for name in ("max_steps", "eval_interval", "trial", "replicate"):
         if name not in found:
             found[name] = ""
+    if eval_interval is not None:
+        found["eval_interval"] = str(eval_interval)
+    if "sparsity" in found:
+        found.loc[found["sparsity"].str.lower().isin(MISSING), "sparsity"] = ""
     reached = status == "reached"
     bound = (
         ~reached & np.isfinite(number) & (number > 0) & ((found["max_steps"] == "") | (status == "capped"))
     )
     found["max_steps"] = np.where(bound, found["steps"], found["max_steps"])
+    if max_steps is not None:
+        found.loc[~reached & (found["max_steps"] == ""), "max_steps"] = str(max_steps)
     found["steps"] = np.where(reached, found["steps"], "")
     found["status"] = status
     return Source(path, kind, sha256, found, tuple(own.get(name, name) for name in columns.by), **details)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ RC: Any = {
 """Settings of matplotlib; names of workloads are text, never formulas, hence no math."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-LINES = ("-", "--", "-.", ":")
+LINES = ("-", "--", "-.", (0, (6, 1.2, 1, 1.2, 1, 1.2)))
+"""Dotted is linear scaling."""
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 """Okabe and Ito's colours for things without an order."""
 
@@ -67,6 +69,9 @@ STATUS_STYLES: dict[str, dict[str, Any]] = {
 }
 """How a trial is drawn by how it ended, in the order of drawing."""
 
+UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Metadata that would differ from one run to the next, left out."""
+
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LONGEST = 48
 
@@ -80,21 +85,26 @@ class Files(NamedTuple):
 
 def render(draw: Callable[[pd.DataFrame], Figure], frame: pd.DataFrame) -> Files:
     """Draw a frame and return the figure as PNG and SVG, the same bytes for the same frame."""
+    return Files(*save(partial(draw, frame), ("png", "svg")))
+
+
+def save(draw: Callable[[], Figure], kinds: Sequence[str], settings: Any = None) -> list[bytes]:
+    """Draw a figure with `RC` and other settings of matplotlib and return it as files of some kinds."""
     from matplotlib import rc_context
 
     contents = []
-    with rc_context(RC), warnings.catch_warnings():
+    with rc_context(RC), rc_context(settings), warnings.catch_warnings():
         # A workload may be named in a script that the font lacks: the box drawn instead is enough said.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = draw(frame)
+        figure = draw()
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)  # once, not again for each file
         figure.set_layout_engine("none")
-        for kind in ("png", "svg"):
+        for kind in kinds:
             content = io.BytesIO()
-            figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(content, format=kind, metadata=UNDATED.get(kind))
             contents.append(content.getvalue())
-    return Files(*contents)
+    return contents
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -183,10 +193,10 @@ def positive_range(*values: Any) -> tuple[float, float]:
     return (float(flat.min()), float(flat.max())) if len(flat) else (1.0, 2.0)
 
 
-def legible(text: object) -> str:
+def legible(text: object, longest: int = LONGEST) -> str:
     """Return a user's text on one line, short enough for a legend, which hides what starts with _."""
     line = "".join(c if c.isprintable() else " " for c in str(text)).strip()
-    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    line = line if len(line) <= longest else line[: longest - 1] + "…"
     return f" {line}" if line.startswith("_") else line
 
 

@@ -29,7 +29,7 @@ def render(result: ValidationResult) -> Group:
     for name in dict.fromkeys(claim.name for claim in result.claims):
         claims = [claim for claim in result.claims if claim.name == name]
         parts += ["", Text(claims[0].statement, style="bold")]
-        if any(has_number(claim) for claim in claims):
+        if any(map(claim_cell, claims)):
             parts.append(Text(f"number: {claims[0].label}", style="dim"))
         parts.append(Padding(verdicts(claims, keys), 0))
     parts += ["", size_table(result, keys)]
@@ -69,16 +69,16 @@ def verdicts(claims: Sequence[Claim], keys: Sequence[str]) -> Table:
     for group in same.values():
         first = group[0]
         who = "; ".join(subject(claim, keys) for claim in group if subject(claim, keys))
-        number = cell(Estimate(first.value, first.low, first.high)) if has_number(first) else ""
-        lead = ": ".join(part for part in (who, number) if part)
+        lead = ": ".join(part for part in (who, claim_cell(first)) if part)
         said = f"{lead}. {first.reason}" if lead else first.reason
         table.add_row(Text(first.verdict, style=STYLES[first.verdict]), Text(said))
     return table
 
 
-def has_number(claim: Claim) -> bool:
-    """Tell whether there is anything to print beside the verdict."""
-    return any(end is not None for end in (claim.value, claim.low, claim.high))
+def claim_cell(claim: Claim) -> str:
+    """Return the number of a claim with its interval, nothing where it has neither."""
+    ends = (claim.value, claim.low, claim.high)
+    return "" if ends == (None, None, None) else cell(Estimate(*ends))
 
 
 def subject(claim: Claim, keys: Sequence[str]) -> str:

@@ -180,6 +180,42 @@ def test_a_disk_that_fills_up_leaves_the_earlier_seeds(measured, tmp_path, monke
     assert [each.name for each in tmp_path.iterdir()] == ["d.json"]
 
 
+@pytest.fixture
+def study(tmp_path):
+    """A study file, and a fit of the table that a sweep of it gives."""
+    path = tmp_path / "mine.toml"
+    path.write_text((ROOT / "sparsefit" / "experiment" / "workloads" / "digits.toml").read_text())
+    estimate = {"value": 5.0, "low": 4.0, "high": 6.0}
+    names = ("c1", "c2", "critical_batch_size")
+    group = {"workload": "mine", "sparsity": 0.0}
+    fit = {"schema": "sparsefit.fit/1", "fits": [{"group": group, **dict.fromkeys(names, estimate)}]}
+    (tmp_path / "fit.json").write_text(json.dumps(fit))
+    return path
+
+
+def test_fit_of_a_study_file_is_found_by_its_name(study, measured, monkeypatch):
+    from sparsefit.experiment import measure
+    from sparsefit.fitting import decomposition_file
+
+    known = decomposition_file.load(measured[1]).trajectories
+    monkeypatch.setattr(
+        measure, "measure", lambda *given, **_: [found for found in known if found.seed in given[3]]
+    )
+    fit = str(study.parent / "fit.json")
+    result = invoke("--sparse", "0.5,0.9", "--workload", str(study), "--fit", fit, *SMALL)
+    assert result.exit_code == 0, result.exception
+    assert "fitted c1/c2" in result.output
+
+
+def test_fit_of_another_workload_is_refused_before_anything_is_measured(study, monkeypatch):
+    from sparsefit.experiment import measure
+
+    monkeypatch.setattr(measure, "measure", lambda *_, **__: pytest.fail("measured"))
+    result = invoke("--sparse", "0.9", "--workload", "w1", "--fit", str(study.parent / "fit.json"), *SMALL)
+    assert isinstance(result.exception, InputError)
+    assert "no fit of the workload 'w1'" in str(result.exception)
+
+
 def test_momentum_0_is_a_momentum(tmp_path):
     study = tmp_path / "mine.toml"
     text = (ROOT / "sparsefit" / "experiment" / "workloads" / "digits.toml").read_text()

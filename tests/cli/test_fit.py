@@ -184,12 +184,45 @@ def test_directory_without_studies_is_refused(tmp_path):
         (("--batch-column", "colour"), "--batch-column"),
         (("--plot", "fit.bmp"), ".png, .pdf, .svg"),
         (("--goal-error", "0.02"), "--goal-error is for folders"),
-        (("--max-steps", "40000"), "--max-steps is for folders"),
         (("--json", "-", "--csv", "-"), "is the output of --json already"),
     ],
 )
 def test_bad_option_is_refused_with_what_is_allowed(tmp_path, options, said):
     assert said in refuse_text(tmp_path, GOOD, *options)
+
+
+def test_max_steps_bound_the_rows_that_missed_the_goal(tmp_path):
+    (tmp_path / "table.csv").write_text(GOOD + "16,did not reach\n")
+    fit = read_json(run(tmp_path / "table.csv", "--max-steps", "20", "--json", "-").stdout)["fits"][0]
+    assert (fit["n_points"], fit["n_censored"]) == (5, 1)
+    with pytest.raises(InputError, match="max_steps: got -1"):
+        fit_table(tmp_path / "table.csv", max_steps=-1)
+
+
+SPLIT = "batch_size,steps,host,sparsity\n" + "".join(
+    f"{2**i},{1000 // 2**i + 30},n{i % 2},0.5\n" for i in range(8)
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "by"),
+    [("sparsity", "sparsity"), ("note", "''"), ("lr", "''")],
+    ids=["known", "number", "setting"],
+)
+def test_text_that_splits_a_curve_into_too_few_batch_sizes_is_told_of(tmp_path, column, by):
+    path = tmp_path / "table.csv"
+    path.write_text(SPLIT.replace("sparsity", column))
+    warning = f"the smallest of 4 batch sizes, and 6 are needed; for one curve of them all: --by {by}"
+    assert warning in " ".join(run(path).stdout.split())
+    one = read_json(run(path, "--by", by.strip("'"), "--json", "-").stdout)
+    assert [fit["n_points"] for fit in one["fits"]] == [8]
+    assert one["warnings"] == []
+    assert read_json(run(path, "--by", "host", "--json", "-").stdout)["warnings"] == []
+
+
+def test_groups_that_are_all_too_small_are_refused_with_how_to_join_them(tmp_path):
+    text = "batch_size,steps,model\n" + "".join(f"{2**i},{500 - i},m{i}\n" for i in range(4))
+    assert "--by ''" in refuse_text(tmp_path, text)
 
 
 @pytest.mark.parametrize("option", ["--json", "--csv", "--plot"])

@@ -39,7 +39,7 @@ def test_page_names_groups_and_binding_limits(fit):
     shown = run(fit, "--budget-samples", 150_000, "--devices-max-batch", 64).stdout
     assert "budget of 150,000 samples; devices take batches up to 64" in " ".join(shown.split())
     rows = {line.split()[0]: line.split()[-1] for line in shown.splitlines() if line[:1] == "0"}
-    assert rows == {"0": "devices", "0.5": "devices", "0.9": "-"}
+    assert rows == {"0": "devices", "0.5": "devices", "0.9": "budget"}
     assert "no batch size fits the budget" in shown
 
 
@@ -69,6 +69,46 @@ def test_steps_at_a_batch_size_are_those_of_the_curve(fit):
     assert "at a batch size of 512" in run(fit, "--batch-size", 512).stdout.lower()
 
 
+@pytest.fixture
+def linear(tmp_path):
+    """The fit of c1/B, measured from B = 8 to 1024."""
+    table, path = tmp_path / "linear.csv", tmp_path / "linear.json"
+    steps = (125867, 63536, 31457, 15223, 7955, 3941, 1932, 988)
+    rows = (f"{8 * 2**i},{each}\n" for i, each in enumerate(steps))
+    table.write_text("batch_size,steps\n" + "".join(rows))
+    assert CliRunner().invoke(group, ["fit", str(table), "--json", str(path)]).exit_code == 0
+    return path
+
+
+def cells(*arguments):
+    row = next(line for line in run(*arguments).stdout.splitlines() if line.startswith("all rows"))
+    return [cell for cell in row.strip().split("   ") if cell]
+
+
+def test_measured_batch_size_has_steps_where_c2_is_not_determined(linear):
+    name, size, steps, samples, over_steps, over_samples, limit = map(
+        str.strip, cells(linear, "--batch-size", 128)
+    )
+    assert (name, size, limit) == ("all rows", "128", "given")
+    assert steps == "7,841 [7,725, 7,954]"
+    assert samples.startswith("1.00e+06 [")
+    assert (over_steps[0], over_samples[0]) == (">", "<")
+    assert over_samples.endswith(" %")
+
+
+def test_batch_size_past_those_measured_has_limits_where_c2_is_not_determined(linear):
+    steps = cells(linear, "--batch-size", 100_000)[2].strip()
+    assert steps.startswith("> 9.9")
+    assert " and < " in steps
+
+
+def test_devices_decide_where_the_overhead_allows_more_for_sure(linear):
+    found = cells(linear, "--max-overhead", 0.2, "--devices-max-batch", 512)
+    assert [cell.strip() for cell in (found[1], found[-1])] == ["512", "devices"]
+    found = cells(linear, "--max-overhead", 0.2, "--devices-max-batch", 8000)
+    assert [cell.strip() for cell in (found[1], found[-1])] == ["> 4,429 and < 8,000", "-"]
+
+
 def test_a_batch_size_leaves_nothing_to_limit(fit):
     assert "one or the other" in refuse(fit, "--batch-size", 512, "--max-overhead", 0.2)
 
@@ -81,6 +121,13 @@ def test_a_budget_that_nothing_fits_says_none(fit):
 
 def test_limit_must_be_given(fit):
     assert "--budget-samples" in refuse(fit)
+
+
+def region(value):
+    def change(content):
+        content["regions"][0] = value
+
+    return change
 
 
 def broken(**changes):
@@ -109,6 +156,13 @@ def broken(**changes):
         (broken(batch_size_range=[1]), "batch_size_range"),
         (broken(verdict=None), "fits[0].verdict"),
         (broken(group=[]), "fits[0].group"),
+        (broken(group={"model": "a"}), "allowed the names of fits[0]"),
+        (lambda content: content.update(regions=[None]), "allowed one a fit"),
+        (region(3), "regions[0]"),
+        (region({"c1": [1]}), "regions[0].c2 is missing"),
+        (region({"c1": [1], "c2": [1, None]}), "as many c1 as c2"),
+        (region({"c1": [-1], "c2": [1]}), "0 or more"),
+        (region({"c1": ["x"], "c2": [1]}), "regions[0].c1"),
     ],
 )
 def test_damaged_fit_is_refused_with_its_field(fit, change, said):
@@ -127,6 +181,9 @@ def test_damaged_fit_is_refused_with_its_field(fit, change, said):
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"[1]", "allowed an object"),
         (b"batch_size,steps", "not JSON"),
+        (b"SQLite format 3\x00\xff", "sparsefit fit TABLE --json fit.json"),
+        (b"batch_size,steps\n8,90\n", "sparsefit fit TABLE --json fit.json"),
+        (b"[" + b"9" * 5000 + b"]", "an integer of over 4,300 digits"),
     ],
 )
 def test_file_that_is_no_fit_is_refused(tmp_path, content, said):

@@ -293,3 +293,17 @@ def test_table_of_ratios_without_ratios_has_its_header(tmp_path):
     assert run(table, "-o", tmp_path / "report").exit_code == 0
     header = (tmp_path / "report" / "tables" / "ratios.csv").read_text().split("\n")[0]
     assert header.startswith("workload,sparsity,c1,c1_low,c1_high")
+
+
+def test_options_on_columns_are_those_of_fit(tmp_path):
+    table, out = tmp_path / "t.csv", tmp_path / "report"
+    rows = [(width, b, 9000 // b + 90 + width) for width in (1, 2) for b in (2, 4, 8, 16, 32, 64)]
+    table.write_text("width,tokens,k\n" + "".join(f"{width},{b},{k}\n" for width, b, k in rows))
+    assert "--batch-column" in refuse(table, "-o", out)
+    named = ("--batch-column", "tokens", "--steps-column", "k")
+    assert "--by" in refuse(table, *named, "-o", out)
+    assert run(table, *named, "--by", "width", "--eval-interval", "10", "-o", out).exit_code == 0
+    steps = list(csv.DictReader((out / "tables" / "steps.csv").read_text().splitlines()))
+    assert [row["workload"] for row in steps] == ["width 1"] * 6 + ["width 2"] * 6
+    assert {row["eval_interval"] for row in steps} == {"10.0"}
+    assert "t.csv: --by: got 'colour'" in refuse(table, *named, "--by", "colour", "-o", out)

@@ -98,6 +98,22 @@ def test_unknown_text_groups_rows_where_each_value_spans_batch_sizes():
     assert columns.ignored == ("run_name",)
 
 
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "Learning Rate", "lr", "wd", "config.lr", "beta2", "warmup_steps"]
+)
+def test_metaparameters_never_group_rows_even_as_text(name):
+    cells = [("8", "500", "0,03"), ("16", "300", "0,03"), ("8", "600", "0,1"), ("16", "400", "0,1")]
+    columns = find_columns(table(["batch_size", "steps", name], cells))
+    assert (columns.by, columns.metaparameters, columns.ignored) == ((), (name,), ())
+    assert columns.by_setting
+    assert find_columns(table(["batch_size", "steps", name], cells), by=[name]).by == (name,)
+
+
+def test_steps_of_a_schedule_are_no_steps_to_result():
+    names = ["batch_size", "Steps to target", "warmup_steps", "decay_steps"]
+    assert find_columns(table(names, [("8", "500", "10", "900")])).steps == "Steps to target"
+
+
 def test_by_overrides_the_groups_that_were_found():
     columns = find_columns(digitised(), by=["task"])
     assert columns.by == ("task",)

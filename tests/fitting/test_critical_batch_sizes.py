@@ -39,6 +39,15 @@ def test_definitions_agree_with_the_curve_they_are_made_of(overhead):
     assert last == SIZE[works <= (1 + overhead) * works[0]].max()
 
 
+def test_steps_on_an_evaluation_grid_count_by_the_middle():
+    size = 2.0 ** np.arange(4, 12)
+    steps = 32_000 / size + 40
+    grid = fit_curve(size, np.ceil(steps / 32) * 32, eval_interval=32)
+    # the end of the interval would add up to half of the plateau, and give 64
+    assert by_name(grid)["last_linear"] == by_name(fit_curve(size, steps))["last_linear"]
+    assert by_name(grid)["last_linear"].value == 128
+
+
 def test_intervals_are_carried_along():
     found = by_name(exact(), overhead=0.2, first_batch_size=8)
     whole, shifted = found["both_overheads_double"], found["overhead_from_first"]

@@ -11,6 +11,7 @@ from sparsefit.fitting import decomposition_file
 from sparsefit.fitting.decomposition import decompose
 from sparsefit.fitting.fit_file import read_parts
 from sparsefit.quantity import Quantity, geometric_mean, mean_interval
+from sparsefit.report.decomposition_table import remarks
 from sparsefit.trajectory import Point, Trajectory
 
 PAPER = Path(__file__).parents[2] / "examples" / "lee2020_simple_cnn.json"
@@ -115,13 +116,28 @@ def test_saved_file_comes_back_equal(tmp_path):
     assert set(table["sparse"][0]["ratios"]["c1"]) == {"value", "low", "high", "n"}
 
 
+def test_a_saved_mu_of_0_or_less_is_read_again(tmp_path):
+    made = decompose(
+        "toy",
+        [
+            dataclasses.replace(trajectory(s, p), mu=Quantity(mu, mu - 1, mu + 1, 8))
+            for s, mu in ((0, -3.0), (1, 0.5))
+            for p in (0.0, 0.9)
+        ],
+    )
+    assert made.dense.quantities["mu"].value < 0
+    decomposition_file.save(tmp_path / "d.json", made)
+    assert decomposition_file.load(tmp_path / "d.json") == made
+    assert "μ = -1.25" in next(text for text in remarks(made) if text.startswith("dense: μ"))
+
+
 NAN, HUGE = float("nan"), 10**400
 BAD = {
     "schema": [None, 1, "sparsefit.fit/1"],
     "workload": [None, 3],
     "seeds": ["0", [-1], [0.5]],
     "confidence": [0, 1, "x", NAN],
-    "settings": [[], 1],
+    "settings": [[], 1, {"metaparameters": [0.1]}],
     "trajectories": [{}, [1], [{}]],
     "dense": [None, [], {}, {"delta": 1}],
     "sparse": [None, {}, [], [{}], [3]],
@@ -159,7 +175,9 @@ def test_a_bad_sparsity_is_named(sparsity, tmp_path):
         decomposition_file.load(tmp_path / "bad.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"[1]", b"{", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff", b"[1]", b"{", b"[" * 100_000, b"[" + b"9" * 5000 + b"]"]
+)
 def test_a_file_that_holds_something_else_is_refused(content, tmp_path):
     (tmp_path / "bad.json").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.json"):

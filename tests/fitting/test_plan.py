@@ -11,6 +11,7 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.plan import plan
 from sparsefit.fitting.results import FitResult
+from sparsefit.fitting.results_records import Estimate
 
 SIZE = 2.0 ** np.arange(1, 15)
 C1, C2 = 20_000.0, 150.0
@@ -102,7 +103,7 @@ def test_curve_that_is_not_determined_gives_its_limit_and_the_reason():
     found = plan(FitResult((fit,)), max_overhead=0.2).plans[0]
     assert found.batch_size.value is None
     assert found.batch_size.low == pytest.approx(0.2 * fit.critical_batch_size.low)
-    assert "add batch sizes" in found.notes[0]
+    assert "add batch sizes" in found.notes[-1]
 
 
 def test_batch_size_outside_those_measured_is_said():
@@ -134,3 +135,57 @@ def test_limit_that_is_not_positive_is_refused(name, value):
 def test_plan_without_a_limit_is_refused():
     with pytest.raises(InputError, match="needs a limit"):
         one()
+
+
+LINEAR = fit_curve(SIZE[:8], C1 / SIZE[:8] * np.tile([1.02, 0.98], 4))
+FLAT = fit_curve(SIZE[6:], C2 * np.tile([1.02, 0.99, 0.98], 3)[:8])
+
+
+@pytest.mark.parametrize("fit", [LINEAR, FLAT, fit_curve(SIZE[::4], [900, 700, 800, 600])])
+def test_steps_among_the_batch_sizes_measured_are_those_of_predict_where_c1_and_c2_are_open(fit):
+    assert fit.log_correlation is None
+    for size in fit.batch_size:
+        found, curve = plan(FitResult((fit,)), batch_size=size).plans[0], fit.predict(size)
+        expected = [float(part[0]) for part in (curve.steps, curve.low, curve.high)]
+        assert [found.steps.value, found.steps.low, found.steps.high] == pytest.approx(expected)
+        assert found.samples.value == pytest.approx(size * expected[0])
+        assert found.limited_by == "batch_size"
+
+
+def test_open_ends_give_limits_beyond_the_batch_sizes_measured():
+    linear = plan(FitResult((LINEAR,)), batch_size=1e9).plans[0]
+    assert linear.steps.value is None
+    assert linear.steps.low == pytest.approx(LINEAR.c1.low / 1e9, rel=0.02)
+    assert linear.steps.high == pytest.approx(LINEAR.c2.high, rel=0.02)
+    assert linear.samples_overhead.low is None
+    assert linear.samples_overhead.high == pytest.approx(1e9 / LINEAR.critical_batch_size.low)
+    flat = plan(FitResult((FLAT,)), batch_size=1e-9).plans[0]
+    assert flat.steps.value is None
+    assert flat.steps.low == pytest.approx(FLAT.c2.low, rel=0.02)
+    assert flat.steps.high == pytest.approx(FLAT.c1.high * 1e9, rel=0.02)
+
+
+def test_budget_has_a_batch_size_on_a_plateau_whose_c1_is_open():
+    found = plan(FitResult((FLAT,)), budget_samples=C2 * 1024).plans[0]
+    assert found.batch_size.low < 1024 < found.batch_size.high
+    assert found.limited_by == "budget_samples"
+    assert found.samples.value == pytest.approx(C2 * 1024)
+    assert plan(FitResult((LINEAR,)), budget_samples=2 * C1).plans[0].batch_size.value is None
+    assert "the least work is c1" in plan(FitResult((LINEAR,)), budget_samples=1.0).plans[0].notes[0]
+
+
+def test_two_rows_give_a_batch_size_and_no_steps():
+    found = plan(FitResult((fit_curve([2, 4], [100, 60]),)), batch_size=2).plans[0]
+    assert found.batch_size.value == 2
+    assert found.steps == Estimate(None, None, None)
+    assert "nothing to tell noise from" in found.notes[-1]
+
+
+def test_file_of_an_earlier_version_says_that_the_table_is_to_be_fitted_again(tmp_path):
+    content = FitResult((LINEAR,)).to_dict()
+    del content["regions"]
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(content))
+    found = plan(path, batch_size=64).plans[0]
+    assert found.steps.value is None
+    assert any("fit the table again" in note for note in found.notes)

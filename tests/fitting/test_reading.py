@@ -78,6 +78,60 @@ def test_words_for_missing_cells_stay_as_they_are(write):
     assert table.steps[0] == "NA"
 
 
+def test_decimal_commas_are_read_beside_semicolons(write):
+    text = "batch_size;lr;steps;layers;note\n8;0,03;8055,8;3;a, b\n16;1,5e-2;-1;3,5;1,5\n"
+    table, _ = read_table(write(text.encode()))
+    assert table.to_numpy().tolist() == [
+        ["8", "0.03", "8055.8", "3", "a, b"],
+        ["16", "1.5e-2", "-1", "3.5", "1,5"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        (
+            "Batch Size;Steps to target\n8;8.055\n64;1.140\n128;660\n",
+            "'Steps to target': got '8.055' beside '660'",
+        ),
+        ("batch_size;steps\n512;318\n1.024;250\n", "'batch_size': got '1.024' beside '512'"),
+        ("batch_size;steps\n512;1,318\n1024;250\n", "'steps': got '1,318' beside '250'"),
+        ("B;Schritte\n8;8.055\n128;660\n", "'Schritte': got '8.055' beside '660'"),
+    ],
+)
+def test_separators_that_may_be_those_of_thousands_are_refused(text, got, write):
+    with pytest.raises(InputError, match=f"{got}.*without a separator of thousands"):
+        read_table(write(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [("8.055", "0.660", "3"), ("8055.125", "660", "3"), ("433.5", "216.667", "3"), ("8.0550", "3.9500", "3")],
+)
+def test_decimals_that_can_be_no_thousands_are_read(steps, write):
+    text = "batch_size;steps\n" + "".join(f"{8 * 2**i};{cell}\n" for i, cell in enumerate(steps))
+    assert tuple(read_table(write(text.encode()))[0].steps) == steps
+
+
+JSON = {
+    '[{"batch_size": 8, "lr": 0.01}, {"batch_size": 16, "lr": 0.01}]': "this is JSON; allowed is a CSV",
+    '{"batch_size": 8, "lr": 0.01}\n{"batch_size": 16, "lr": 0.01}\n': "this is JSON; allowed is a CSV",
+    '{\n  "schema": "sparsefit.fit/1",\n  "fits": []\n}': r"wrote \(sparsefit.fit/1\).*sparsefit plan",
+    '{"schema": "sparsefit.validation/1"}': r"sparsefit wrote \(sparsefit.validation/1\), not a table",
+}
+
+
+@pytest.mark.parametrize("text", JSON)
+def test_json_is_called_json(text, write):
+    with pytest.raises(InputError, match=JSON[text]):
+        read_table(write(text.encode()))
+
+
+def test_a_header_that_begins_as_json_is_a_header(write):
+    table, _ = read_table(write(b"[B],steps\n8,500\n"))
+    assert list(table.columns) == ["[B]", "steps"]
+
+
 GOOD_GZIP = gzip.compress(TEXT.encode() * 50)
 BAD = {
     "cut gzip": (GOOD_GZIP[:-9], "gzip file is damaged"),

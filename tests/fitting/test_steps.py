@@ -11,9 +11,9 @@ from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.steps import measure_steps
 
 
-def measure(text, *, by=None, eval_interval=None):
+def measure(text, *, by=None, **options):
     table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    return measure_steps(table, find_columns(table, by=by), eval_interval=eval_interval)
+    return measure_steps(table, find_columns(table, by=by), **options)
 
 
 def rows(text, **options):
@@ -26,7 +26,7 @@ def test_words_for_a_reached_goal_give_an_exact_row(word):
     assert rows(f"batch_size,steps,status\n8,500,{word}\n") == [(8, 500, False)]
 
 
-@pytest.mark.parametrize("word", ["not_reached", "not reached", "incomplete", "-1", "-1.0"])
+@pytest.mark.parametrize("word", ["not_reached", "not reached", "Did not reach", "incomplete", "-1", "-1.0"])
 def test_words_for_a_missed_goal_give_a_bound(word):
     assert rows(f"batch_size,steps,status,max_steps\n8,,{word},900\n") == [(8, 900, True)]
 
@@ -91,13 +91,25 @@ def test_an_unknown_status_is_refused_with_the_allowed_ones():
 
 @pytest.mark.parametrize("cell", ["", "nan", "0", "-3", "inf"])
 def test_a_reached_row_needs_a_positive_number_of_steps(cell):
-    with pytest.raises(InputError, match=r"column 'steps'.*positive number of steps"):
+    with pytest.raises(InputError, match=r"column 'steps'.*positive number of steps, or -1 where the goal"):
         measure(f"batch_size,steps\n8,{cell}\n")
 
 
 def test_a_missed_goal_without_a_bound_is_refused():
-    with pytest.raises(InputError, match="max_steps"):
+    with pytest.raises(InputError, match=r"a column 'max_steps', or one number for all with .*--max-steps"):
         measure("batch_size,steps\n8,-1\n")
+
+
+def test_the_bound_of_the_call_serves_rows_that_have_none():
+    text = "batch_size,steps,max_steps\n8,-1,\n16,-1,700\n32,did not reach,\n64,100,\n"
+    assert rows(text, max_steps=900) == [(8, 900, True), (16, 700, True), (32, 900, True), (64, 100, False)]
+
+
+@pytest.mark.parametrize("cell", ["8055,8", "1,024", "8.055,8"])
+def test_a_number_with_a_comma_is_refused_with_how_to_write_it(cell):
+    table = pd.DataFrame({"batch_size": ["8"], "steps": [cell]})
+    with pytest.raises(InputError, match="without separators of thousands and with a decimal point"):
+        measure_steps(table, find_columns(table))
 
 
 @pytest.mark.parametrize("cell", ["0", "-8", "inf", "eight", ""])
@@ -160,10 +172,122 @@ def test_rows_that_repeat_another_are_merged_and_counted():
     assert found.warnings == ("1 rows repeat another row exactly and were merged",)
 
 
+SEARCHED = "batch_size,trial,lr,seed,steps\n"
+FRESH = SEARCHED + "8,0,.1,71,700\n8,1,.2,72,500\n16,0,.1,73,300\n16,1,.3,74,310\n"
+"""A random search whose every run has a seed of its own."""
+
+
+def drop(text, *names):
+    return pd.read_csv(io.StringIO(text), dtype=str).drop(columns=list(names)).to_csv(index=False)
+
+
+@pytest.mark.parametrize("gone", [(), ("lr",), ("trial",)])
+@pytest.mark.parametrize("seeds", ["71 72 73 74", "0 1 0 1", "5 6 6 5"])
+def test_seeds_of_a_search_that_repeats_nothing_are_no_replicates(gone, seeds):
+    text = FRESH
+    for old, new in zip(("71", "72", "73", "74"), seeds.split(), strict=True):
+        text = text.replace(f",{old},", f",{new},")
+    found = measure(drop(text, *gone))
+    assert list(found.table.steps) == [500, 300]
+    assert found.level == "trials"
+    assert found.warnings[-1].startswith("no trial has more than one 'seed', so none is repeated")
+
+
+def test_one_seed_for_all_runs_is_nothing_to_tell_of():
+    found = measure("batch_size,trial,seed,steps\n8,0,1,700\n8,1,1,500\n16,0,1,300\n16,1,1,310\n")
+    assert list(found.table.steps) == [500, 300]
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("gone", [(), ("lr",), ("trial",)])
+def test_a_setting_run_with_several_seeds_is_replicated(gone):
+    lines = [
+        f"{size},{trial},.{trial + 1},{seed},{1000 + 100 * trial + seed}"
+        for size in (8, 16)
+        for trial in (0, 1)
+        for seed in (0, 1, 2)
+    ]
+    found = measure(drop(SEARCHED + "\n".join(lines), *gone))
+    assert list(found.table.steps) == [1000, 1001, 1002] * 2
+    assert not any("seed" in warning for warning in found.warnings)
+
+
+def test_numbers_of_runs_in_the_place_of_trials_leave_settings_replicated():
+    lines = [
+        f"8,{2 * trial + seed},.{trial + 1},{seed},{500 + 100 * trial + seed}"
+        for trial in (0, 1)
+        for seed in (0, 1)
+    ]
+    assert list(measure(SEARCHED + "\n".join(lines)).table.steps) == [500, 501]
+
+
+@pytest.mark.parametrize("gone", [("lr",), ("trial",)])
+def test_replicates_with_fresh_seeds_are_counted_within_their_trial(gone):
+    lines = [
+        "8,0,.1,11,700",
+        "8,0,.1,12,720",
+        "8,1,.2,13,500",
+        "8,1,.2,14,510",
+        "16,0,.1,15,300",
+        "16,1,.2,16,310",
+    ]
+    found = measure(drop(SEARCHED + "\n".join(lines), *gone))
+    assert sorted(found.table.steps) == [300, 500, 510]
+    assert (
+        found.warnings[-1]
+        == "no two trials share a 'seed': the runs of each count as replicates in their order"
+    )
+
+
+def test_winners_of_replicated_searches_stay_replicates():
+    lines = ["8,.1,0,700", "8,.1,1,720", "8,.2,2,650", "16,.2,0,400", "16,.1,1,420", "16,.1,2,410"]
+    found = measure("batch_size,lr,seed,steps\n" + "\n".join(lines))
+    assert sorted(found.table.steps) == [400, 410, 420, 650, 700, 720]
+
+
+def test_groups_decide_alone_whether_seeds_replicate():
+    text = "model,batch_size,trial,seed,steps\n"
+    text += "a,8,0,0,700\na,8,0,1,710\na,8,1,0,500\na,8,1,1,510\nb,8,0,0,70\nb,8,1,1,50\n"
+    assert list(measure(text).table.steps) == [500, 510, 50]
+
+
+@pytest.mark.parametrize("name", ["lr", "Learning Rate", "weight_decay", "config.lr", "params_momentum"])
+def test_settings_without_a_column_of_trials_count_as_trials(name):
+    text = f"batch_size,{name},steps\n8,.1,700\n8,.2,500\n16,.1,300\n16,.2,400\n"
+    found = measure(text)
+    assert list(found.table.steps) == [500, 300]
+    assert found.warnings == (
+        f"rows that differ in {name!r} count as trials, and the lowest steps of a batch size as its "
+        f"steps-to-result; for a curve each, group by them: --by {name}",
+    )
+
+
+def test_settings_are_the_combination_of_metaparameters():
+    text = "batch_size,lr,momentum,steps\n8,.1,0,700\n8,.1,.9,500\n8,.2,0,600\n8,.1,.9,500\n"
+    assert list(measure(text).table.steps) == [500]
+
+
+def test_a_winner_beside_each_batch_size_is_no_trial():
+    found = measure("batch_size,lr,steps\n8,.1,700\n16,.2,500\n")
+    assert (found.level, found.warnings) == ("steps-to-result", ())
+
+
+def test_settings_that_group_are_no_trials():
+    found = measure("batch_size,lr,steps\n8,.1,700\n8,.2,500\n", by=["lr"])
+    assert list(found.table.steps) == [700, 500]
+
+
+def test_a_column_of_empty_trials_is_none():
+    found = measure("batch_size,trial,lr,steps\n8,,.1,700\n8,,.2,500\n")
+    assert list(found.table.steps) == [500]
+    assert measure("batch_size,trial,steps\n8,,700\n16,,500\n").level == "steps-to-result"
+
+
 @pytest.mark.parametrize("column", ["", "trial", "replicate"])
 def test_rows_that_disagree_about_one_study_trial_or_replicate_are_refused(column):
     name, cell = (f",{column}", ",0") if column else ("", "")
-    with pytest.raises(InputError, match=r"rows 1, 2 below the header disagree.*batch_size 8"):
+    message = r"rows 1, 2 below the header disagree.*batch_size 8.*'trial', of which the lowest.*'seed', of"
+    with pytest.raises(InputError, match=message):
         measure(f"batch_size,steps{name}\n8,500{cell}\n8,600{cell}\n")
 
 
@@ -232,3 +356,17 @@ def test_a_number_of_trials_that_is_none_is_not_compared(cell):
     found = measure(f"batch_size,steps,trials\n8,500,20\n16,290,{cell}\n")
     assert list(found.table.steps) == [500, 290]
     assert not any("trials" in warning for warning in found.warnings)
+
+
+EMPTY_TRIALS = "batch_size,steps,trials,trial\n8,500,4,\n16,290,2,\n"
+JOINED = "model,batch_size,steps,trials,trial\na,8,500,2,\nb,8,290,,0\nb,8,300,,1\n"
+
+
+def test_numbers_of_trials_count_where_no_trial_is_named():
+    assert "studies have 2 to 4 trials" in "\n".join(measure(EMPTY_TRIALS).warnings)
+    assert measure(JOINED).warnings == ()
+
+
+def test_a_study_that_tried_fewer_settings_is_told_of():
+    text = "batch_size,lr,steps\n8,.1,700\n8,.2,500\n8,.3,800\n16,.1,300\n"
+    assert "studies have 1 to 3 trials" in "\n".join(measure(text).warnings)

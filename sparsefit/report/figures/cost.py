@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsefit.fitting.ratios import number
 from sparsefit.report.material import Workload
+from sparsefit.report.source import COSTS
 from sparsefit.report.style import in_kind, log_axis, new_figure, positive_range
 
 if TYPE_CHECKING:
@@ -36,22 +38,20 @@ def gather(workload: Workload) -> pd.DataFrame:
         trial were stopped early: those that were might have ended before the last step, so at most this),
         ``evaluated, floor, evaluated_full`` (validation examples of goal checks; of all checks on the whole
         set), ``seconds, total_seconds`` (of the longest run of each trial; with the runs of earlier rounds),
-        ``check_seconds``. Empty where the input does not record them.
+        ``check_seconds``; a column is empty where the input does not record it, all are without ``samples``.
     """
     trials = workload.trials
     if "samples" not in trials or trials["samples"].isna().any() or trials.empty:
         return trials.iloc[:0]
-    frame = trials.copy()
+    frame = trials.reindex(columns=[*dict.fromkeys([*trials, *COSTS])])
     most = frame["max_steps"].max()
     ended = frame["status"].isin(["reached", "diverged"])
     full = most * frame["batch_size"]
     frame["samples_full"] = np.where(ended, frame["samples"], np.maximum(full, frame["samples"]))
-    if "checks" in frame:
-        size = validation_size(frame, float(workload.group.get("goal_error", "nan")))
-        frame["evaluated_full"] = frame["checks"] * size
+    size = validation_size(frame, number(workload.group.get("goal_error")))
+    frame["evaluated_full"] = frame["checks"] * size
     names = ["samples", "samples_full", "evaluated", "floor", "evaluated_full"]
     names += ["seconds", "total_seconds", "check_seconds"]
-    names = [name for name in names if name in frame]
     return frame.groupby(["sparsity", "batch_size"])[names].sum(min_count=1).reset_index()
 
 
@@ -64,12 +64,12 @@ def words(frame: pd.DataFrame) -> str:
         f"Rounds and caps: {total['samples']:.3g} examples trained on, at most {total['samples_full']:.3g} "
         f"without, {100 * total['samples'] / total['samples_full']:.3g} % of that."
     ]
-    if total.get("total_seconds", 0) > 0 and total["total_seconds"] > 1.0001 * total["seconds"]:
+    if total["seconds"] > 0 and total["total_seconds"] > 1.0001 * total["seconds"]:
         again = 1 - total["seconds"] / total["total_seconds"]
         said.append(f"Trials that a later round began again took {100 * again:.2g} % of the time.")
-    if total.get("evaluated", 0) > 0:
+    if total["evaluated"] > 0:
         done = f"Goal checks: {total['evaluated']:.3g} validation examples, "
-        full = total.get("evaluated_full", 0)
+        full = total["evaluated_full"]
         if frame["evaluated_full"].isna().any():
             said.append(done + "of a number in full that this input does not tell.")
         elif full > 1.0001 * total["evaluated"]:
@@ -82,7 +82,7 @@ def words(frame: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def validation_size(trials: pd.DataFrame, goal_error: float) -> float:
+def validation_size(trials: pd.DataFrame, goal_error: float | None) -> float:
     """Return the size of the validation set that the floors of the checks tell; NaN if they do not.
 
     With A errors allowed, each check that refuses needs A + 1 examples, and the last one, which accepts,
@@ -90,8 +90,8 @@ def validation_size(trials: pd.DataFrame, goal_error: float) -> float:
     """
     if (trials["evaluated"] == trials["floor"]).all():
         return float(trials["floor"].sum() / trials["checks"].sum())
-    reached = trials[(trials["status"] == "reached") & (trials["checks"] > 1)]
-    if reached.empty or not 0 < goal_error < 1:
+    reached = trials[(trials["status"] == "reached") & (trials["checks"] > 1) & (trials["floor"] > 0)]
+    if reached.empty or goal_error is None or not 0 < goal_error < 1:
         return float("nan")
     row = reached.iloc[0]
     checks, total = int(row["checks"]), int(row["floor"])
@@ -115,7 +115,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def add_lines(axes: Axes, sums: pd.DataFrame, names: dict[str, str], label: str) -> None:
     """Add one line a way of doing it, or say that the input does not record it."""
-    known = {name: words for name, words in names.items() if name in sums and sums[name].notna().any()}
+    known = {name: words for name, words in names.items() if sums[name].notna().any()}
     if not known:
         axes.text(0.5, 0.5, "not recorded in this input", ha="center", transform=axes.transAxes)
         axes.set_axis_off()

@@ -51,21 +51,13 @@ def draw(frame: pd.DataFrame) -> Figure:
     for part, sparsity in zip(axes, sparsities, strict=True):
         for index, name in enumerate(names):
             group = frame[(frame["sparsity"] == sparsity) & (frame["optimizer"] == name)]
-            style = in_kind(index)
-            fit, points = group[group["kind"] == "fit"], group[group["kind"] == "measured"]
-            bend = group[group["kind"] == "c1/c2"]
-            color = style["color"]
-            part.fill_between(fit["batch_size"], fit["low"], fit["high"], color=color, alpha=0.15, lw=0)
-            part.plot(fit["batch_size"], fit["steps"], color=color, linestyle=style["linestyle"])
-            part.plot(bend["batch_size"], bend["steps"], "|", color=color, markersize=11, mew=1.4)
-            style["linestyle"] = "none"
-            part.plot(points["batch_size"], points["steps"], **style, label=legible(name))
+            scaling.add_rows(part, group, in_kind(index), legible(name), linear=False)
         part.set_title(sparsity_label(sparsity))
         log_axis(part, "x", *positive_range(frame["batch_size"]))
         log_axis(part, "y", *positive_range(frame["steps"]))
         part.set_xlabel("batch size B")
     for part in axes[::4]:
         part.set_ylabel("steps-to-result K*")
-    axes[-1].plot([], [], "k|", markersize=9, label="c1/c2")
+    scaling.add_legend(axes[-1], lost=bool((frame["kind"] == "not reached").any()), linear=False)
     legend_below(figure, axes)
     return figure

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefit.fitting.results import CurveFit
 from sparsefit.report.material import Workload, sparsity_of
 from sparsefit.report.style import (
     in_order,
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 POINTS = 60
 """Batch sizes at which a curve is drawn."""
+ARROW = [(0, -1), (0, 1), (-0.4, 0.3), (0.4, 0.3), (0, 1)]
+LOST: dict[str, Any] = {"linestyle": "none", "marker": ARROW, "markersize": 8, "markeredgewidth": 0.9}
+"""How a study is drawn that did not reach the goal."""
 
 
 def gather(workload: Workload) -> pd.DataFrame:
@@ -42,17 +47,24 @@ def gather(workload: Workload) -> pd.DataFrame:
     high = np.where(steps["censored"], np.nan, steps["steps"])
     kind = np.where(steps["censored"], "not reached", "measured")
     frames = [steps[["sparsity", "batch_size", "steps"]].assign(low=low, high=high, kind=kind)]
-    for fit in workload.fits:
-        bend = fit.critical_batch_size.value
-        sizes = np.geomspace(*fit.batch_size_range, POINTS)
-        kinds = ["fit"] * POINTS
-        if bend is not None:
-            sizes, kinds = np.append(sizes, bend), [*kinds, "c1/c2"]
-        curve = fit.predict(sizes)
-        columns = {"batch_size": sizes, "steps": curve.steps, "low": curve.low, "high": curve.high}
-        frames.append(pd.DataFrame({"sparsity": sparsity_of(fit.group), "kind": kinds, **columns}))
+    frames += [curve(fit).assign(sparsity=sparsity_of(fit.group)) for fit in workload.fits]
     frame = pd.concat(frames, ignore_index=True)
     return frame[["sparsity", "kind", "batch_size", "steps", "low", "high"]]
+
+
+def curve(fit: CurveFit) -> pd.DataFrame:
+    """Return the rows of kind ``fit`` and ``c1/c2`` of one fit."""
+    import pandas as pd
+
+    bend = fit.critical_batch_size.value
+    sizes = np.geomspace(*fit.batch_size_range, POINTS)
+    kinds = ["fit"] * POINTS
+    if bend is not None:
+        sizes, kinds = np.append(sizes, bend), [*kinds, "c1/c2"]
+    found = fit.predict(sizes)
+    return pd.DataFrame(
+        {"kind": kinds, "batch_size": sizes, "steps": found.steps, "low": found.low, "high": found.high}
+    )
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -78,10 +90,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     for part in axes[:-1]:
         log_axis(part, "y", *positive_range(drawn["steps"]))
     axes[0].set_ylabel("steps-to-result K*")
-    axes[-1].plot([], [], "k:", linewidth=0.8, label="linear scaling")
-    axes[-1].plot([], [], "k|", markersize=9, label="c1/c2")
-    if (frame["kind"] == "not reached").any():
-        axes[-1].plot([], [], "k", linestyle="none", marker="2", markersize=6, label="K* above")
+    add_legend(axes[-1], lost=bool((frame["kind"] == "not reached").any()))
     legend_below(figure, [*axes[-2:], axes[0]], columns=8)
     return figure
 
@@ -89,32 +98,54 @@ def draw(frame: pd.DataFrame) -> Figure:
 def add_group(
     axes: Axes, frame: pd.DataFrame, sparsity: float, sparsities: list[float], *, divided: bool = False
 ) -> None:
-    """Add points, curve, interval, linear scaling and c1/c2 of one sparsity."""
+    """Add what there is of one sparsity."""
     group = frame[frame["sparsity"] == sparsity]
-    style: dict[str, Any] = in_order(sparsities.index(sparsity), len(sparsities))
-    line = {"color": style["color"], "linestyle": style["linestyle"]}
-    fit = group[group["kind"] == "fit"]
-    point = group[group["kind"] == "measured"]
     unit = 1.0
     if divided:
-        start = fit if len(fit) else point
+        start = group[group["kind"] == ("fit" if (group["kind"] == "fit").any() else "measured")]
         unit = float(start["steps"].iloc[0]) if len(start) else 1.0
-    if len(fit):
-        axes.fill_between(
-            fit["batch_size"], fit["low"] / unit, fit["high"] / unit, color=style["color"], alpha=0.18, lw=0
-        )
-        axes.plot(fit["batch_size"], fit["steps"] / unit, **line)
-        first = fit.iloc[0]
-        ends = np.array([first["batch_size"], fit["batch_size"].iloc[-1]])
-        axes.plot(ends, first["steps"] * ends[0] / ends / unit, ":", color=style["color"], linewidth=0.8)
-    axes.plot(
-        point["batch_size"], point["steps"] / unit, linestyle="none", color=style["color"],
-        marker=style["marker"], label=sparsity_label(sparsity),
-    )  # fmt: skip
-    lost = group[group["kind"] == "not reached"]
-    axes.plot(lost["batch_size"], lost["steps"] / unit, "2", color=style["color"], markersize=6)
-    bend = group[group["kind"] == "c1/c2"]
-    axes.plot(bend["batch_size"], bend["steps"] / unit, "|", color=style["color"], markersize=11, mew=1.4)
+    style = in_order(sparsities.index(sparsity), len(sparsities))
+    add_rows(axes, group, style, sparsity_label(sparsity), steps=unit)
     if divided:
         lows = positive_range(*(line.get_ydata() for line in axes.lines if line.get_linestyle() != ":"))
         log_axis(axes, "y", *lows)
+
+
+def add_rows(
+    axes: Axes,
+    rows: pd.DataFrame,
+    style: Mapping[str, Any],
+    label: str,
+    *,
+    size: float = 1.0,
+    steps: float = 1.0,
+    linear: bool = True,
+) -> None:
+    """Add points, curve, interval, linear scaling and c1/c2 of one group, in units of size and steps."""
+    values = ["batch_size", "steps", "low", "high"]
+    rows = rows.assign(**(rows[values] / [size, steps, steps, steps]))
+    fit, point, lost, bend = (
+        rows[rows["kind"] == kind] for kind in ("fit", "measured", "not reached", "c1/c2")
+    )
+    color = style["color"]
+    if len(fit):
+        axes.fill_between(fit["batch_size"], fit["low"], fit["high"], color=color, alpha=0.18, lw=0)
+        axes.plot(fit["batch_size"], fit["steps"], color=color, linestyle=style["linestyle"])
+    if len(fit) and linear:
+        ends = fit["batch_size"].iloc[[0, -1]].to_numpy()
+        axes.plot(ends, fit["steps"].iloc[0] * ends[0] / ends, ":", color=color, linewidth=0.8)
+    # Of a point that may lie anywhere above 0, no more than a half, on an axis that has no 0.
+    below = np.maximum(point["low"], point["steps"] / 2)
+    axes.vlines(point["batch_size"], below, point["steps"], color=color, linewidth=0.8)
+    axes.plot(point["batch_size"], point["steps"], **{**style, "linestyle": "none"}, label=label)
+    axes.plot(lost["batch_size"], lost["steps"], **LOST, color=color)
+    axes.plot(bend["batch_size"], bend["steps"], "|", color=color, markersize=11, mew=1.4)
+
+
+def add_legend(axes: Axes, *, lost: bool, linear: bool = True) -> None:
+    """Add to a legend what lines and markers of all groups mean."""
+    if linear:
+        axes.plot([], [], "k:", linewidth=0.8, label="linear scaling")
+    axes.plot([], [], "k|", markersize=9, label="c1/c2")
+    if lost:
+        axes.plot([], [], **LOST, color="k", label="K* above")
