@@ -15,16 +15,21 @@ def split_names(_: click.Context, __: click.Parameter, value: str | None) -> lis
 
 OPTIONS = (
     click.option(
-        "--by", callback=split_names, help="Columns that split the rows into groups, like model,sparsity."
+        "--by",
+        callback=split_names,
+        help="Columns that split the rows into groups, like model,sparsity; '' makes one curve of all.",
     ),
     click.option("--batch-column", help="Column of batch sizes, where its name does not tell."),
     click.option("--steps-column", help="Column of steps-to-result, where its name does not tell."),
     click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows."),
+    click.option(
+        "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
+    ),
 )
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``by``, ``batch_column``, ``steps_column`` and ``eval_interval`` to a command."""
+    """Add ``by``, ``batch_column``, ``steps_column``, ``eval_interval`` and ``max_steps`` to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -22,9 +22,6 @@ FIGURES = (".png", ".pdf", ".svg")
 @click.argument("table")
 @column_options
 @click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
-@click.option(
-    "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
-)
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--json", "json_path", help="Write all numbers as JSON; - for stdout.")
 @click.option("--csv", "csv_path", help="Write one row a group as CSV; - for stdout.")

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     "--decomposition", "decompositions", multiple=True, help="File of decompose --save; repeatable."
 )
 @column_options
-@click.option(
-    "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
-)
 @click.option("-o", "--out", type=click.Path(path_type=Path), default="report", show_default=True)
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="Of the intervals.")
 def command(

@@ -77,7 +77,7 @@ class TorchNetwork:
 
 @contextmanager
 def no_fast_path() -> Iterator[None]:
-    """Keep ``nn.TransformerEncoderLayer`` from its fused evaluation, which reads weights past sparse layers."""
+    """Keep ``nn.TransformerEncoderLayer`` from its fused evaluation: it reads weights of sparse layers."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

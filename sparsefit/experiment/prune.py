@@ -191,8 +191,8 @@ def prunable(model: nn.Module, *, biases: bool) -> list[str]:
     own = {name for name, _ in model.named_parameters()}
     if shared := [name for name in found if name not in own]:
         raise InputError(
-            f"{shared[0]} is no parameter of that layer alone: another layer has it too, or it is computed, as "
-            "by weight_norm; to be pruned, a layer needs one of its own"
+            f"{shared[0]} is no parameter of that layer alone: another layer has it too, or it is computed, "
+            "as by weight_norm; to be pruned, a layer needs one of its own"
         )
     return found
 

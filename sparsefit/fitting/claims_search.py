@@ -9,12 +9,14 @@ import numpy as np
 from scipy.special import stdtrit
 from scipy.stats import linregress
 
+from sparsefit.fitting.cells import identity, positive
 from sparsefit.fitting.claims import claim
 from sparsefit.fitting.columns import Columns, normalise
 from sparsefit.fitting.curves import Array
 from sparsefit.fitting.results import Ratio
 from sparsefit.fitting.results_records import Estimate
-from sparsefit.fitting.steps import identity, positive, statuses
+from sparsefit.fitting.statuses import statuses
+from sparsefit.fitting.trials import settings
 from sparsefit.fitting.validation_records import Claim, Judgement
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Search:
         import pandas as pd
 
         self.by = list(columns.by)
-        self.trial = columns.optional.get("trial")
+        trial = columns.optional.get("trial")
         taken = {columns.batch_size, columns.steps, *columns.optional.values()}
         free = [name for name in cells.columns if name not in taken]
         self.rate = next((name for name in free if normalise(name) in LEARNING_RATE), None)
@@ -53,13 +55,14 @@ class Search:
         frame["batch_size"] = positive(cells, columns.batch_size)
         frame["status"] = statuses(cells, columns, steps)
         frame["steps"] = steps
-        frame["trial"] = cells[self.trial] if self.trial else ""
+        frame["trial"] = cells[trial] if trial else settings(cells, columns) if columns.by_setting else ""
         frame["rate"] = positive(cells, self.rate, empty=True) if self.rate else np.nan
         momentum = pd.to_numeric(cells[self.momentum], errors="coerce") if self.momentum else np.nan
         frame["momentum"] = momentum
         frame.loc[~frame["momentum"].between(0, 1, inclusive="left"), "momentum"] = np.nan
         if frame["momentum"].isna().all():
             self.momentum = None
+        self.has_trials = trial is not None or columns.by_setting
         self.table = frame[frame["rate"].notna()]
 
     def of(self, group: Mapping[str, Any]) -> pd.DataFrame:
@@ -71,7 +74,7 @@ class Search:
 
     def lacks(self, *groups: Mapping[str, Any]) -> str | None:
         """Return what a claim on all trials of these groups misses; the winners alone will not do."""
-        if self.trial is None:
+        if not self.has_trials:
             return NEEDS_TRIALS
         if self.rate is None:
             return NEEDS_RATES

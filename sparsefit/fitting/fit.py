@@ -223,10 +223,13 @@ def why_undetermined(critical: Estimate, found: Scan, x: Array, free: int) -> st
             f"add batch sizes past {max(4 * last, 4 * (critical.low or 0)):.4g}."
         )
     limit = "" if critical.high is None else f", and is below {critical.high:.4g}"
-    return (
-        f"c1/c2 is not reached from below: it may lie under the smallest batch size, {first:g}{limit}; "
-        f"add batch sizes under {min(first / 4, (critical.high or np.inf) / 4):.4g}."
-    )
+    wanted = min(first, critical.high or np.inf) / 4
+    if wanted < 1 <= first:  # in units of examples there is none
+        advice = "add batch sizes down to 1." if first > 1 else "no batch size of 1 or more tells c1."
+    else:
+        advice = f"add batch sizes under {wanted:.4g}."
+    lowest = f"it may lie under the smallest batch size, {first:g}"
+    return f"c1/c2 is not reached from below: {lowest}{limit}; {advice}"
 
 
 def expected_residuals(low: Array, high: Array, mean: Array, noise: float) -> Array:

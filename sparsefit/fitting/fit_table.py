@@ -69,8 +69,13 @@ def fit(
     if isinstance(table, str | Path):
         cells, source = read_table(table)
         about = {"path": source.path, "sha256": source.sha256}
-    else:
+    elif hasattr(table, "columns"):
         cells = as_text(table)
+    else:
+        raise InputError(
+            f"table: got a {type(table).__name__}, allowed is a DataFrame with columns such as batch_size "
+            "and steps, or a path; pandas.DataFrame(...) or .reset_index() makes one"
+        )
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     measured = measure_steps(cells, columns, eval_interval=eval_interval, max_steps=max_steps)
     about |= {

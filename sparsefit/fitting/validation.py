@@ -45,6 +45,7 @@ def validate(
     batch_column: str | None = None,
     steps_column: str | None = None,
     eval_interval: float | None = None,
+    max_steps: float | None = None,
     confidence: float = 0.95,
     overhead: float = OVERHEAD,
     first_batch_size: float | None = None,
@@ -58,7 +59,7 @@ def validate(
         it, also lets the claims on the learning rate be judged.
     decompositions : sequence of Decomposition
         Measured or published parts of c1, each for the groups of its workload.
-    by, batch_column, steps_column, eval_interval, confidence
+    by, batch_column, steps_column, eval_interval, max_steps, confidence
         As for `sparsefit.fitting.fit_table.fit`.
     overhead, first_batch_size
         As for `sparsefit.fitting.critical_batch_sizes.critical_batch_sizes`.
@@ -84,10 +85,11 @@ def validate(
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     found = fit(
         cells,
-        by=columns.by,
+        by=by,
         batch_column=batch_column,
         steps_column=steps_column,
         eval_interval=eval_interval,
+        max_steps=max_steps,
         confidence=confidence,
     )
     found = replace(found, input={**found.input, **about})

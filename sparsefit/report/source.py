@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.cells import MISSING
 from sparsefit.fitting.columns import OPTIONAL, find_columns, normalise
 from sparsefit.fitting.layout_files import METAPARAMETERS
 from sparsefit.fitting.reading import as_text
-from sparsefit.fitting.steps import MISSING, measure_steps, statuses
+from sparsefit.fitting.statuses import statuses
+from sparsefit.fitting.steps import measure_steps
 
 if TYPE_CHECKING:
     import pandas as pd

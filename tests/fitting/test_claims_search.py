@@ -140,3 +140,10 @@ def test_ties_go_to_the_first_row():
     rates = [row["learning_rate"] for row in judged(table, "learning_rate_grows")[0].details]
     # one decade under the best, 0.1 of it the grid
     assert np.log10(rates[0] / (1e-3 * 2**0.3)) == pytest.approx(-1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["learning_rate_inside", "learning_rate_range"])
+def test_settings_without_a_column_of_trials_are_trials(name):
+    named, settings = judged(trials_table(), name), judged(trials_table().drop(columns="trial"), name)
+    assert [claim.verdict for claim in settings] == [claim.verdict for claim in named]
+    assert [claim.value for claim in settings] == [claim.value for claim in named]
