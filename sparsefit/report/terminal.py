@@ -84,7 +84,7 @@ def cell(number: Quantity | Estimate | None) -> str:
 
 def digits(value: float) -> str:
     """Return three significant digits, without an exponent where that reads well."""
-    if 1000 <= abs(value) < 1e6:
+    if 999.5 <= abs(value) < 999_999.5:
         return f"{value:,.0f}"
     if 0.001 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".")
