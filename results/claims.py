@@ -194,7 +194,7 @@ def growing_rates() -> Row:
     found = list(claims("learning_rate_grows"))
 
     def with_power(claim: Record) -> str:
-        return name_of(claim) + (f" {measured(claim, '{:z.2f}')}" if claim["value"] is not None else "")
+        return name_of(claim) + (f" {measured(claim, '{:.2f}')}" if claim["value"] is not None else "")
 
     ours = by_answer(found, lambda each: each["verdict"], with_power)
     verdict = together(claim["verdict"] for claim in found)

@@ -106,11 +106,12 @@ def learning_rate_grows(search: Search, group: Mapping[str, Any], confidence: fl
         return claim(name, "cannot tell", reason, group=group, details=rows)
     x, y = np.log(best["batch_size"].to_numpy()), np.log(best["rate"].to_numpy())
     line = linregress(x, y)
-    found = interval(float(line.slope), float(line.stderr), len(x) - 2, confidence)
+    slope = round(float(line.slope), 12) + 0.0  # rates that cancel out leave a rounding error, or -0
+    found = interval(slope, float(line.stderr), len(x) - 2, confidence)
     first, last = best.iloc[0], best.iloc[-1]
     reason = (
         f"From {first['rate']:.3g} at B = {first['batch_size']:g} to {last['rate']:.3g} at "
-        f"B = {last['batch_size']:g}: as B^{line.slope:z.2f}, {found.low:.2f} to {found.high:.2f}."
+        f"B = {last['batch_size']:g}: as B^{slope:.2f}, {found.low:.2f} to {found.high:.2f}."
     )
     return claim(name, sign_of(found), reason, found, group=group, details=rows)
 
