@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,11 @@ from sparsefit.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+EUROPEAN = "decimal commas"
+"""Key in the ``attrs`` of a table whose file may write decimal commas, and so points between thousands."""
+
+THOUSANDS = re.compile(r"[1-9]\d{0,2}(\.\d{3})+")
 
 MISSING = {"", "nan", "na", "n/a", "none", "null", "<na>"}
 
@@ -32,12 +38,24 @@ def refuse(table: pd.DataFrame, name: str, wrong: np.ndarray, allowed: str) -> N
     if wrong.any():
         row = int(np.argmax(wrong))
         more = f" ({int(wrong.sum())} such rows)" if wrong.sum() > 1 else ""
-        comma = re.fullmatch(r"[+-]?[\d.]*,[\d.,]+", table[name].iloc[row])
-        hint = "; write numbers without separators of thousands and with a decimal point" if comma else ""
+        split = re.fullmatch(r"[+-]?[\d.]*[,\s][\d.,\s]+", table[name].iloc[row])
+        hint = "; write numbers without separators of thousands and with a decimal point" if split else ""
         raise InputError(
             f"row {row + 1} below the header, column {name!r}: got {table[name].iloc[row]!r}, "
             f"allowed is {allowed}{more}{hint}"
         )
+
+
+def refuse_thousands(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Raise where the points in a column of such a file may separate thousands or decimals."""
+    for name in names if table.attrs.get(EUROPEAN) else ():
+        split = table[name][table[name].str.fullmatch(r"\d[\d.]*\.\d*")]
+        if len(split) and split.str.fullmatch(THOUSANDS).all():
+            got, whole = split.iloc[0], split.iloc[0].replace(".", "")
+            raise InputError(
+                f"column {name!r}: got {got!r}, which may mean {whole} or three decimals; write {whole} "
+                f"without a separator of thousands, or {got}0 if decimals are meant"
+            )
 
 
 def identity(column: pd.Series) -> pd.Series:
@@ -46,3 +64,21 @@ def identity(column: pd.Series) -> pd.Series:
 
     number = pd.to_numeric(column, errors="coerce")
     return number if bool(np.isfinite(number).all()) else column
+
+
+def plain(column: pd.Series) -> pd.Series:
+    """Return the same text for the same number, as 0.1 for 0.10; other text as it is."""
+    import pandas as pd
+
+    number = pd.to_numeric(column, errors="coerce")
+    return column.mask(np.isfinite(number), number.astype(str))
+
+
+def settings(table: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Return the metaparameters of each row as text, "" where none is known."""
+    import pandas as pd
+
+    text = pd.Series("", index=table.index)
+    for name in names:
+        text += np.where(table[name] == "", "", f"{name} " + plain(table[name]) + " ")
+    return text.str.strip()

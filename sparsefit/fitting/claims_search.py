@@ -16,7 +16,7 @@ from sparsefit.fitting.curves import Array
 from sparsefit.fitting.results import Ratio
 from sparsefit.fitting.results_records import Estimate
 from sparsefit.fitting.statuses import statuses
-from sparsefit.fitting.trials import settings
+from sparsefit.fitting.trials import trial_cells
 from sparsefit.fitting.validation_records import Claim, Judgement
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Search:
         frame["batch_size"] = positive(cells, columns.batch_size)
         frame["status"] = statuses(cells, columns, steps)
         frame["steps"] = steps
-        frame["trial"] = cells[trial] if trial else settings(cells, columns) if columns.by_setting else ""
+        frame["trial"] = trial_cells(cells, columns)
         frame["rate"] = positive(cells, self.rate, empty=True) if self.rate else np.nan
         momentum = pd.to_numeric(cells[self.momentum], errors="coerce") if self.momentum else np.nan
         frame["momentum"] = momentum

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.cells import plain, refuse_thousands, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ OPTIONAL = {
     "max_steps": ("max_steps", "train_steps", "step_budget"),
     "unfinished": ("unfinished",),
 }
+STEPS_TOO = ("max_steps", "eval_interval")
 IDENTITY = re.compile(
     r"(workload|task|dataset|data_set|model|model_size|architecture|network|optimizer|optimiser|schedule|lr_schedule"
     r"|goal|goal_.+|target|target_.+|sparsity|pruning|metric|unit|comparison)"
@@ -32,7 +34,7 @@ METAPARAMETER = re.compile(
     r"((initial_|base_|peak_|max_|min_)?(learning_rate|lr)|eta|end_learning_rate_factor|decay_steps|warmup(_steps|_ratio)?"
     r"|momentum|beta_?[12]|(adam_)?eps(ilon)?|weight_decay|wd|l2|dropout|label_smoothing|(grad(ient)?_)?clip(_norm)?)"
 )
-"""Columns whose values together are the setting of a row; they never split the rows unasked."""
+"""Columns whose values together are the setting of a row; numbers in them never split the rows unasked."""
 
 FUZZY_BATCH, FUZZY_STEPS = re.compile(r"batch_?size"), re.compile(r"(^|_)(steps|iterations)(_|$)")
 
@@ -109,6 +111,7 @@ def find_columns(
         if found:
             optional[meaning] = found[0]
             taken.add(found[0])
+    refuse_thousands(table, [batch, steps, *(optional[key] for key in STEPS_TOO if key in optional)])
     rest = [name for name in names if name not in taken]
     if by is not None:
         chosen = tuple(match(name, names, "--by") for name in by)
@@ -128,18 +131,8 @@ def find_columns(
 def several(table: pd.DataFrame, study: list[str], known: list[str], trial: str | None) -> bool:
     """Tell whether rows of one study that name no trial differ in their metaparameters."""
     rows = table if trial is None else table[table[trial] == ""]
-    return bool(rows.drop_duplicates([*study, *known]).duplicated(study).any())
-
-
-def measured(names: Sequence[str]) -> list[str]:
-    """Return the columns that may hold batch sizes or steps by their names, else all columns."""
-    found = []
-    for aliases, fuzzy in ((BATCH_SIZE, FUZZY_BATCH), (STEPS, FUZZY_STEPS)):
-        known = [name for name in names if normalise(name) in aliases or fuzzy.search(normalise(name))]
-        if not known:
-            return list(names)
-        found += known
-    return found
+    rows = rows[study].apply(plain).assign(**{"": settings(rows, known)})
+    return bool(rows.drop_duplicates().duplicated(study).any())
 
 
 def pick(
@@ -191,7 +184,7 @@ def groups(table: pd.DataFrame, name: str, batch: str) -> bool:
     if name == "" or name.startswith("Unnamed:") or (column == "").any():
         return False
     if METAPARAMETER.fullmatch(normalise(name)):
-        return False
+        column = column.str.replace(",", ".", regex=False)
     if bool(pd.to_numeric(column, errors="coerce").notna().any()):
         return False
     return bool(table.groupby(column)[batch].nunique().min() > 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ def no_group(refused: Sequence[str], by: Sequence[str]) -> str:
 
 def few_batch_sizes(measured: Measurements, guessed: Sequence[str]) -> Iterator[str]:
     """Note that columns which no name tells split the rows into groups of too few batch sizes to judge."""
-    split = [name for name in guessed if measured.table[name].nunique() > 1]
+    split = [name for name in guessed if measured.table[f"by {name}"].nunique() > 1]
     if not split:
         return
     kept = ",".join(name for name in measured.by if name not in guessed)
@@ -141,5 +142,5 @@ def few_batch_sizes(measured: Measurements, guessed: Sequence[str]) -> Iterator[
     if least < LEAST_BATCH_SIZES and least < measured.table["batch_size"].nunique():
         yield (
             f"text in {listed(split)} splits the rows into groups, the smallest of {least} batch sizes, and "
-            f"{LEAST_BATCH_SIZES} are needed; for one curve of them all: --by {kept or repr('')}"
+            f"{LEAST_BATCH_SIZES} are needed; for one curve of them all: --by {shlex.quote(kept)}"
         )

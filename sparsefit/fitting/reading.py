@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsefit.errors import InputError, MissingDependencyError
-from sparsefit.fitting.columns import measured
+from sparsefit.fitting.cells import EUROPEAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +25,6 @@ GZIP, PARQUET, SQLITE = b"\x1f\x8b", b"PAR1", b"SQLite format 3\0"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t"
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-THOUSANDS = re.compile(r"[1-9]\d{0,2}([.,]\d{3})+")
-"""Numbers whose point or comma may separate thousands or decimals."""
 
 ALLOWED = "allowed is a CSV (comma, semicolon or tab; plain or gzip, UTF-8) or Parquet file"
 
@@ -171,7 +169,9 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"the column {str(name)!r} stands twice; rename or drop one")
         column = table.iloc[:, position]
         columns[str(name)] = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    return pd.DataFrame(columns, index=table.index)
+    cells = pd.DataFrame(columns, index=table.index)
+    cells.attrs = dict(table.attrs)
+    return cells
 
 
 def parse_csv(text: str, name: str) -> pd.DataFrame:
@@ -198,28 +198,14 @@ def parse_csv(text: str, name: str) -> pd.DataFrame:
         )
     table.columns = [str(column).strip() for column in table.columns]
     cells = as_text(table)
-    return read_commas(cells, name) if delimiter == ";" else cells
+    if delimiter == ";":
+        cells = read_commas(cells)
+        cells.attrs[EUROPEAN] = True
+    return cells
 
 
-def read_commas(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the cells of a file with semicolons with points for decimal commas.
-
-    Raises
-    ------
-    InputError
-        A batch size or number of steps may have a separator of thousands.
-    """
-    for column in measured(list(table.columns)):
-        cells = table[column]
-        split = cells[cells.str.fullmatch(r"\d[\d.,]*[.,]\d*")]
-        whole = cells[cells.str.fullmatch(r"\d+")]
-        if len(split) and len(whole) and split.str.fullmatch(THOUSANDS).all():
-            got, plain = split.iloc[0], re.sub("[.,]", "", split.iloc[0])
-            raise InputError(
-                f"{name}: column {column!r}: got {got!r} beside {whole.iloc[0]!r}, which may mean {plain} or "
-                f"three decimals; write {plain} without a separator of thousands, or {got}0 if decimals are "
-                "meant"
-            )
+def read_commas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells of a file with semicolons with points for decimal commas."""
     for column in table.columns:
         cells = table[column]
         if cells[cells.str.contains(",", regex=False)].str.fullmatch(DECIMAL_COMMA).all():

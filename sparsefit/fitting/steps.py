@@ -25,8 +25,8 @@ class Measurements:
     Attributes
     ----------
     table : DataFrame
-        Columns ``batch_size, steps, censored, eval_interval`` (NaN if exact) and those of ``by``. The
-        ``steps`` of a censored row are the bound T in K* > T.
+        Columns ``batch_size, steps, censored, eval_interval`` (NaN if exact) and ``by NAME`` for those of
+        ``by``. The ``steps`` of a censored row are the bound T in K* > T.
     by : tuple of str
     level : str
         ``trials`` or ``steps-to-result``.
@@ -43,7 +43,8 @@ class Measurements:
         if not self.by:
             yield {}, self.table
             return
-        for key, rows in self.table.groupby(list(self.by), sort=False, dropna=False):
+        keys = [f"by {name}" for name in self.by]
+        for key, rows in self.table.groupby(keys, sort=False, dropna=False):
             yield dict(zip(self.by, key, strict=True)), rows
 
 
@@ -120,7 +121,6 @@ def measure_steps(
     if trial is not None:
         frame = lowest(frame, [*study, *repeats])
     frame = frame.drop(columns=own).reset_index(drop=True)
-    frame = frame.rename(columns=dict(zip(by, columns.by, strict=True)))
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
 
 

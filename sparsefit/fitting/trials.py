@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsefit.fitting.cells import identity
-from sparsefit.fitting.columns import Columns, listed
+from sparsefit.fitting.cells import plain, settings
+from sparsefit.fitting.columns import Columns, listed, normalise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,34 +17,29 @@ UNEQUAL = 1.25
 """Times as many trials as another study that are told of."""
 
 
-def add_trials(frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, notes: list[str]) -> str | None:
-    """Add the trial of each row, where none is named its setting; return the column, None without trials."""
+def trial_cells(table: pd.DataFrame, columns: Columns) -> pd.Series:
+    """Return the trial of each row, its setting where it names none and settings are trials; "" without."""
     import pandas as pd
 
     name = columns.optional.get("trial")
     cell = table[name] if name else pd.Series("", index=table.index)
+    return cell.where(cell != "", settings(table, columns.metaparameters)) if columns.by_setting else cell
+
+
+def add_trials(frame: pd.DataFrame, table: pd.DataFrame, columns: Columns, notes: list[str]) -> str | None:
+    """Add the trial of each row; return the column, None without trials."""
+    cell = trial_cells(table, columns)
     if columns.by_setting:
-        cell = cell.where(cell != "", settings(table, columns))
-        differ = [other for other in columns.metaparameters if table[other].nunique() > 1]
+        differ = [other for other in columns.metaparameters if plain(table[other]).nunique() > 1]
         notes.append(
             f"rows that differ in {listed(differ)} count as trials, and the lowest steps of a batch size as "
-            f"its steps-to-result; for a curve each, group by them: --by {','.join(differ)}"
+            f"its steps-to-result; for a curve each, group by them: --by {shlex.quote(','.join(differ))}"
         )
     if (cell == "").all():
         return None
-    added = f"by {name or 'setting'}"
+    added = f"by {columns.optional.get('trial') or 'setting'}"
     frame[added] = cell
     return added
-
-
-def settings(table: pd.DataFrame, columns: Columns) -> pd.Series:
-    """Return the metaparameters of each row as text, "" where none is known."""
-    import pandas as pd
-
-    text = pd.Series("", index=table.index)
-    for name in columns.metaparameters:
-        text += np.where(table[name] == "", "", f"{name} " + identity(table[name]).astype(str) + " ")
-    return text.str.strip()
 
 
 def add_replicates(
@@ -51,33 +47,29 @@ def add_replicates(
 ) -> str | None:
     """Add the replicate of each row; return the column, None without one.
 
-    Seeds that are new for every run repeat nothing as they stand: each would be a search of one trial.
+    Seeds that are new for every run repeat nothing: each would be a search of one trial. Then each run is a
+    trial.
     """
     name = columns.optional.get("replicate")
     if name is None:
         return None
     seed = f"by {name}"
     frame[seed] = table[name]
-    if trial is None:
+    if trial is None or normalise(name) != "seed":
         return seed
     by = [f"by {other}" for other in columns.by]
     study = [*by, "batch_size"]
-    rows = frame.assign(setting=settings(table, columns))
-    for _, group in rows.groupby(by, sort=False, dropna=False) if by else [((), rows)]:
-        if most(group, study, seed) == 1 or most(group, study, trial) == 1:
+    for _, group in frame.groupby(by, sort=False, dropna=False) if by else [((), frame)]:
+        trials = group.groupby([*study, seed], dropna=False)[trial].nunique()
+        fresh = most(group, [*study, trial], seed) == 1 or most(group, [*by, seed], "batch_size") == 1
+        if trials.median() > 1 or not fresh or most(group, study, trial) == 1:
             continue
-        crossed = most(group, [*study, "setting"], seed) > 1 and most(group, [*study, seed], "setting") > 1
-        if most(group, [*study, trial], seed) == 1 and not crossed:
-            frame.loc[group.index, seed] = ""
-            note = (
-                f"no trial has more than one {name!r}, so none is repeated: the lowest of all trials counts"
-            )
-        elif most(group, [*study, seed], trial) == 1 and most(group, [*by, seed], "batch_size") == 1:
-            runs = group.groupby([*study, trial], dropna=False)[seed]
-            frame.loc[group.index, seed] = runs.transform(lambda cell: cell.factorize()[0]).astype(str)
-            note = f"no two trials share a {name!r}: the runs of each count as replicates in their order"
-        else:
-            continue
+        frame.loc[group.index, trial] = group[trial].astype(str) + " " + group[seed]
+        frame.loc[group.index, seed] = ""
+        note = (
+            f"a {name!r} of its own for each run repeats no search: the lowest of all runs counts; where "
+            "one stands for a whole search, call the column 'replicate'"
+        )
         if note not in notes:
             notes.append(note)
     return seed
@@ -108,7 +100,9 @@ def compare_searches(
         said = pd.to_numeric(table[name], errors="coerce")
         counts = counts.fillna(said.where((said > 0) & np.isfinite(said)))
     if columns.by_setting:
-        counts = counts.fillna(settings(table, columns).groupby(keys, dropna=False).transform("nunique"))
+        counts = counts.fillna(
+            settings(table, columns.metaparameters).groupby(keys, dropna=False).transform("nunique")
+        )
     counts = counts.groupby([frame[key] for key in study], dropna=False).max()
     if counts.max() > UNEQUAL * counts.min():
         notes.append(

@@ -192,6 +192,7 @@ def split_workloads(
 
     split = [*by, "sparsity"]
     steps = measure_steps(table, find_columns(table, by=split)).table
+    steps = steps.rename(columns={f"by {name}": name for name in split})
     for frame in (steps, table):
         frame["sparsity"] = pd.to_numeric(frame["sparsity"], errors="coerce").fillna(0.0)
     keys = [tuple(map(str, key)) for key in table[list(by)].drop_duplicates().itertuples(index=False)]

@@ -124,8 +124,9 @@ def make_source(
             found[name] = ""
     if eval_interval is not None:
         found["eval_interval"] = str(eval_interval)
-    if "sparsity" in found:
-        found.loc[found["sparsity"].str.lower().isin(MISSING), "sparsity"] = ""
+    for name in ("sparsity", "max_steps", "eval_interval"):
+        if name in found:
+            found.loc[found[name].str.lower().isin(MISSING), name] = ""
     reached = status == "reached"
     bound = (
         ~reached & np.isfinite(number) & (number > 0) & ((found["max_steps"] == "") | (status == "capped"))

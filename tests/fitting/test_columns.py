@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from sparsefit import fit
 from sparsefit.errors import InputError
 from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.steps import measure_steps
@@ -132,3 +133,16 @@ def test_by_refuses_a_column_that_is_missing_or_measured():
         find_columns(digitised(), by=["colour"])
     with pytest.raises(InputError, match="cannot group rows"):
         find_columns(digitised(), by=["batch_size"])
+
+
+def test_words_under_the_name_of_a_metaparameter_split_the_rows():
+    cells = [("8", "yes", "700"), ("16", "yes", "500"), ("8", "no", "900"), ("16", "no", "600")]
+    assert find_columns(table(["batch_size", "warmup", "steps"], cells)).by == ("warmup",)
+    cells = [("8", "0,1", "700"), ("16", "0,1", "500"), ("8", "0,3", "900"), ("16", "0,3", "600")]
+    assert find_columns(table(["batch_size", "lr", "steps"], cells)).by == ()
+
+
+@pytest.mark.parametrize("name", ["censored", "eval_interval", "by", "trial"])
+def test_a_column_that_groups_may_have_any_name(name):
+    frame = pd.DataFrame({"batch_size": [8, 16, 8, 16], "steps": [7, 5, 9, 6], name: list("aabb")})
+    assert [found.group for found in fit(frame, by=[name]).fits] == [{name: "a"}, {name: "b"}]

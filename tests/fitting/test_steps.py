@@ -1,6 +1,7 @@
 """From cells to rows of steps-to-result: no status is misread, no trial lost without a word."""
 
 import io
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -190,7 +191,7 @@ def test_seeds_of_a_search_that_repeats_nothing_are_no_replicates(gone, seeds):
     found = measure(drop(text, *gone))
     assert list(found.table.steps) == [500, 300]
     assert found.level == "trials"
-    assert found.warnings[-1].startswith("no trial has more than one 'seed', so none is repeated")
+    assert any("a 'seed' of its own for each run repeats no search" in note for note in found.warnings)
 
 
 def test_one_seed_for_all_runs_is_nothing_to_tell_of():
@@ -222,7 +223,7 @@ def test_numbers_of_runs_in_the_place_of_trials_leave_settings_replicated():
 
 
 @pytest.mark.parametrize("gone", [("lr",), ("trial",)])
-def test_replicates_with_fresh_seeds_are_counted_within_their_trial(gone):
+def test_of_runs_that_each_have_a_seed_the_lowest_counts_however_often_a_trial_ran(gone):
     lines = [
         "8,0,.1,11,700",
         "8,0,.1,12,720",
@@ -232,11 +233,22 @@ def test_replicates_with_fresh_seeds_are_counted_within_their_trial(gone):
         "16,1,.2,16,310",
     ]
     found = measure(drop(SEARCHED + "\n".join(lines), *gone))
-    assert sorted(found.table.steps) == [300, 500, 510]
-    assert (
-        found.warnings[-1]
-        == "no two trials share a 'seed': the runs of each count as replicates in their order"
-    )
+    assert list(found.table.steps) == [500, 300]
+    assert any("a 'seed' of its own for each run repeats no search" in note for note in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["replicate", "rep", "repeat"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0,.10,700", "1,.12,720", "2,.09,650"],  # a winner a search, each with its own rate
+        ["0,.10,700", "0,.20,900", "1,.12,720", "1,.07,910", "2,.09,650", "2,.03,990"],  # whole searches
+    ],
+    ids=["winners", "searches"],
+)
+def test_what_is_called_replicate_is_one(name, lines):
+    found = measure(f"batch_size,{name},lr,steps\n" + "\n".join(f"8,{line}" for line in lines))
+    assert sorted(found.table.steps) == [650, 700, 720]
 
 
 def test_winners_of_replicated_searches_stay_replicates():
@@ -258,7 +270,7 @@ def test_settings_without_a_column_of_trials_count_as_trials(name):
     assert list(found.table.steps) == [500, 300]
     assert found.warnings == (
         f"rows that differ in {name!r} count as trials, and the lowest steps of a batch size as its "
-        f"steps-to-result; for a curve each, group by them: --by {name}",
+        f"steps-to-result; for a curve each, group by them: --by {shlex.quote(name)}",
     )
 
 
