@@ -110,7 +110,7 @@ def test_separators_that_may_be_those_of_thousands_are_refused(text, got, write)
 def test_decimals_that_can_be_no_thousands_are_read(steps, write):
     text = "batch_size;steps\n" + "".join(f"{8 * 2**i};{cell}\n" for i, cell in enumerate(steps))
     (found,) = fit(write(text.encode())).fits
-    assert tuple(found.steps) == tuple(map(float, steps))
+    assert tuple(found.upper) == tuple(map(float, steps))
 
 
 def test_thousands_in_columns_that_are_not_read_do_not_matter(write):
