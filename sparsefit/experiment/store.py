@@ -204,15 +204,18 @@ class Store:
         StoreError
             Another process writes to the file.
         """
-        self._lock = self.path.open("r+b")  # some network file systems lock files open for writing only
         try:
+            self._lock = self.path.open("r+b")  # some network file systems lock files open for writing only
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreError(
                 f"{self.path} is in use by another sparsefit sweep; wait for it or stop it first"
             ) from error
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be locked ({error}); copy it to a local disk") from error
+            raise StoreError(
+                f"{self.path} cannot be locked for writing ({error.strerror}); it must be writable, on a "
+                "disk that knows locks"
+            ) from error
         with explained(self.path), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             cursor = self._connection.execute(

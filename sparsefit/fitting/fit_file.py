@@ -130,13 +130,7 @@ def as_curves(content: Any) -> tuple[tuple[FittedCurve, ...], float]:
     confidence = as_number(needed(table, "confidence", ""), "confidence")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence:g}, allowed above 0 and below 1")
-    regions = as_list(table.get("regions", [None] * len(entries)), "regions")
-    if len(regions) != len(entries):
-        raise InputError(f"regions: got {len(regions)} entries, allowed one a fit, {len(entries)}")
-    curves = tuple(
-        as_curve(entry, f"fits[{i}]", region, f"regions[{i}]")
-        for i, (entry, region) in enumerate(zip(entries, regions, strict=True))
-    )
+    curves = tuple(as_curve(entry, f"fits[{i}]") for i, entry in enumerate(entries))
     names = list(curves[0].group)
     for i, curve in enumerate(curves):
         if set(curve.group) != set(names):
@@ -146,8 +140,8 @@ def as_curves(content: Any) -> tuple[tuple[FittedCurve, ...], float]:
     return curves, confidence
 
 
-def as_curve(value: Any, where: str, region: Any, where_region: str) -> FittedCurve:
-    """Read one entry of ``fits`` with its entry of ``regions``."""
+def as_curve(value: Any, where: str) -> FittedCurve:
+    """Read one entry of ``fits``."""
     table = as_object(value, where)
     related = table.get("log_correlation")
     if related is not None:
@@ -162,31 +156,34 @@ def as_curve(value: Any, where: str, region: Any, where_region: str) -> FittedCu
         group=dict(as_object(table.get("group", {}), f"{where}.group")),
         **as_estimates(table, where),
         log_correlation=related,
-        region=None if region is None else as_region(region, where_region, table, where),
+        region=None if table.get("region") is None else as_region(table, where),
         batch_size_range=(low, high),
         verdict=as_text(needed(table, "verdict", where), f"{where}.verdict"),
         verdict_reason=as_text(table.get("verdict_reason", ""), f"{where}.verdict_reason"),
     )
 
 
-def as_region(value: Any, where: str, fit: Mapping[str, Any], where_fit: str) -> tuple[Array, Array]:
-    """Read an entry of ``regions``, and put the maximum of the likelihood of its fit before it."""
-    table = as_object(value, where)
-    best = as_object(needed(fit, "maximum_likelihood", where_fit), f"{where_fit}.maximum_likelihood")
+def as_region(fit: Mapping[str, Any], where: str) -> tuple[Array, Array]:
+    """Read the region of an entry of ``fits``, and put the maximum of the likelihood before it."""
+    region, likelihood = f"{where}.region", f"{where}.maximum_likelihood"
+    table = as_object(fit["region"], region)
+    best = as_object(needed(fit, "maximum_likelihood", where), likelihood)
     found = []
     for name in ("c1", "c2"):
-        place = f"{where}.{name}"
+        place = f"{region}.{name}"
         edge = [
             np.inf if end is None else as_number(end, place)
-            for end in as_list(needed(table, name, where), place)
+            for end in as_list(needed(table, name, region), place)
         ]
         if min(edge, default=0.0) < 0:
             raise InputError(f"{place}: got {min(edge):g}, allowed 0 or more")
-        top = as_number(needed(best, f"log_{name}", where_fit), f"{where_fit}.maximum_likelihood.log_{name}")
+        top = as_number(needed(best, f"log_{name}", likelihood), f"{likelihood}.log_{name}")
         with np.errstate(over="ignore"):
             found.append(np.array([np.exp(top), *edge]))
     if len(found[0]) != len(found[1]):
-        raise InputError(f"{where}: got {len(found[0])} and {len(found[1])} points, allowed as many c1 as c2")
+        raise InputError(
+            f"{region}: got {len(found[0])} and {len(found[1])} points, allowed as many c1 as c2"
+        )
     return found[0], found[1]
 
 

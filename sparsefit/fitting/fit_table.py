@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,10 +61,6 @@ def fit(
         raise InputError(f"by: got the text {by!r}, allowed is a sequence of columns, such as [{by!r}]")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
-    if eval_interval is not None and not 0 < eval_interval < math.inf:
-        raise InputError(f"eval_interval: got {eval_interval}, allowed is a finite number of steps above 0")
-    if max_steps is not None and not 0 < max_steps < math.inf:
-        raise InputError(f"max_steps: got {max_steps}, allowed is a finite number of steps above 0")
     about: dict[str, Any] = {"path": None, "sha256": None}
     if isinstance(table, str | Path):
         cells, source = read_table(table)

@@ -147,10 +147,10 @@ def plan(
 def plan_curve(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
     """Return the plan of one group."""
     each = {name: largest(curve, name, limit) for name, limit in limits.items()}
-    for name, size in each.items():
-        if size.high == 0:
-            return Plan(curve.group, UNKNOWN, limited_by=name, notes=(least_work(curve, limits[name]),))
-    name, size = smallest(each)
+    sizes = {name: size for name, size in each.items() if size is not None}
+    for name in each.keys() - sizes.keys():
+        return Plan(curve.group, UNKNOWN, limited_by=name, notes=(least_work(curve, limits[name]),))
+    name, size = smallest(sizes)
     at = size.value
     if at is None:
         return Plan(curve.group, size, notes=remarks(curve, None))
@@ -169,15 +169,15 @@ def plan_curve(curve: FittedCurve, limits: Mapping[str, float]) -> Plan:
     )
 
 
-def largest(curve: FittedCurve, name: str, limit: float) -> Estimate:
-    """Return the largest batch size under one limit; its high end is 0 where none keeps it."""
+def largest(curve: FittedCurve, name: str, limit: float) -> Estimate | None:
+    """Return the largest batch size under one limit; None where no batch size keeps it."""
     if name == "max_overhead":
         return bounded(*(None if end is None else limit * end for end in ends(curve.critical_batch_size)))
     if name != "budget_samples":
         return Estimate(limit, limit, limit)
     found = carry(curve, lambda c1, c2: (limit - c1) / c2, None)
     beyond = found.value if found.value is not None else found.high
-    return Estimate(None, None, 0.0) if beyond is not None and beyond <= 0 else found
+    return None if beyond is not None and beyond <= 0 else found
 
 
 def smallest(each: Mapping[str, Estimate]) -> tuple[str, Estimate]:
@@ -274,7 +274,7 @@ def remarks(curve: FittedCurve, size: float | None) -> tuple[str, ...]:
         notes.append("c1 and c2 are not both determined: what hangs on both has a limit, or nothing")
         if curve.region is None and curve.c2 != UNKNOWN:
             notes.append(
-                "the file has no regions, as earlier versions wrote it: fit the table again for steps"
+                "the file has no region, as earlier versions wrote it: fit the table again for steps"
             )
     if curve.verdict != "consistent":
         said = {"undetermined": "cannot tell whether the curve holds"}.get(curve.verdict, "rejects the curve")

@@ -166,6 +166,9 @@ class CurveFit:
             "critical_batch_size": self.critical_batch_size.to_dict(),
             "maximum_likelihood": {"log_c1": self.log_c1, "log_c2": self.log_c2},
             "log_correlation": self.log_correlation,
+            "region": None
+            if self.region is None or self.log_correlation is not None
+            else self.region.to_dict(),
             "rms_log_residual": None if np.isnan(self.rms_log_residual) else self.rms_log_residual,
             "verdict": self.verdict,
             "verdict_reason": self.verdict_reason,
@@ -275,9 +278,5 @@ class FitResult:
             "confidence": self.confidence,
             "warnings": list(self.warnings),
             "fits": [fit.to_dict() for fit in self.fits],
-            "regions": [
-                fit.region.to_dict() if fit.region is not None and fit.log_correlation is None else None
-                for fit in self.fits
-            ],
             "ratios": [ratio.to_dict() for ratio in self.ratios],
         }

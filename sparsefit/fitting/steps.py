@@ -65,10 +65,13 @@ def measure_steps(
     Raises
     ------
     InputError
-        A cell is not what its column allows, or two rows disagree about one study.
+        An argument or a cell is not what is allowed, or two rows disagree about one study.
     """
     import pandas as pd
 
+    for argument, value in (("eval_interval", eval_interval), ("max_steps", max_steps)):
+        if value is not None and not 0 < value < np.inf:
+            raise InputError(f"{argument}: got {value}, allowed is a finite number of steps above 0")
     size = positive(table, columns.batch_size)
     cell = table[columns.steps]
     number = pd.to_numeric(cell, errors="coerce").to_numpy(float)

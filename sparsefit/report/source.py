@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefit.errors import InputError
 from sparsefit.fitting.cells import MISSING
 from sparsefit.fitting.columns import OPTIONAL, find_columns, normalise
 from sparsefit.fitting.layout_files import METAPARAMETERS
@@ -101,8 +99,6 @@ def make_source(
     """
     import pandas as pd
 
-    if eval_interval is not None and not 0 < eval_interval < inf:
-        raise InputError(f"eval_interval: got {eval_interval}, allowed is a finite number of steps above 0")
     cells = as_text(table)
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     # It complains of wrong cells by their rows in this file.

@@ -125,7 +125,7 @@ def test_limit_must_be_given(fit):
 
 def region(value):
     def change(content):
-        content["regions"][0] = value
+        content["fits"][0]["region"] = value
 
     return change
 
@@ -157,12 +157,11 @@ def broken(**changes):
         (broken(verdict=None), "fits[0].verdict"),
         (broken(group=[]), "fits[0].group"),
         (broken(group={"model": "a"}), "allowed the names of fits[0]"),
-        (lambda content: content.update(regions=[None]), "allowed one a fit"),
-        (region(3), "regions[0]"),
-        (region({"c1": [1]}), "regions[0].c2 is missing"),
+        (region(3), "fits[0].region"),
+        (region({"c1": [1]}), "fits[0].region.c2 is missing"),
         (region({"c1": [1], "c2": [1, None]}), "as many c1 as c2"),
         (region({"c1": [-1], "c2": [1]}), "0 or more"),
-        (region({"c1": ["x"], "c2": [1]}), "regions[0].c1"),
+        (region({"c1": ["x"], "c2": [1]}), "fits[0].region.c1"),
     ],
 )
 def test_damaged_fit_is_refused_with_its_field(fit, change, said):

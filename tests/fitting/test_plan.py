@@ -183,7 +183,7 @@ def test_two_rows_give_a_batch_size_and_no_steps():
 
 def test_file_of_an_earlier_version_says_that_the_table_is_to_be_fitted_again(tmp_path):
     content = FitResult((LINEAR,)).to_dict()
-    del content["regions"]
+    del content["fits"][0]["region"]
     path = tmp_path / "fit.json"
     path.write_text(json.dumps(content))
     found = plan(path, batch_size=64).plans[0]
