@@ -1,3 +1,5 @@
+import errno
+import os
 import sqlite3
 
 import numpy as np
@@ -216,3 +218,13 @@ def test_damage_that_sqlite_does_not_see_is_reported(new_store, tmp_path, statem
     connection.close()
     with pytest.raises(StoreError, match=said), open_store(tmp_path / "sweep.db") as again:
         use(again)
+
+
+def test_a_disk_without_locks_is_told_from_a_sweep_that_runs(tmp_path, define, monkeypatch):
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with Store.create(tmp_path / "new.db", define()) as store:
+        monkeypatch.setattr("fcntl.flock", no_locks)
+        with pytest.raises(StoreError, match="cannot be locked for writing.*a disk that knows locks"):
+            store.begin_session({})
