@@ -226,5 +226,5 @@ def test_a_disk_without_locks_is_told_from_a_sweep_that_runs(tmp_path, define, m
 
     with Store.create(tmp_path / "new.db", define()) as store:
         monkeypatch.setattr("fcntl.flock", no_locks)
-        with pytest.raises(StoreError, match="cannot be locked for writing.*a disk that knows locks"):
+        with pytest.raises(StoreError, match=r"cannot be locked for writing.*a disk that knows locks"):
             store.begin_session({})
