@@ -94,16 +94,21 @@ SCENARIOS = {
     "lack_of_fit": (
         Scenario("c1/B + c2, 3 replicates", knee(1), "holds", replicates=3),
         Scenario("c1/B + c2, 3 replicates, every 16", knee(1), "holds", replicates=3, eval_interval=16),
+        Scenario("c1/B + c2, 3 replicates, 2 %, every 40", knee(1), "holds", 0.02, 40, replicates=3),
         Scenario("smooth knee p = 0.6, 3 replicates", knee(0.6), "fails", replicates=3),
+        Scenario("smooth knee p = 0.6, 3, 2 %, every 40", knee(0.6), "fails", 0.02, 40, replicates=3),
         Scenario("c1/B^0.8 + c2, 3 replicates", power(0.8), "fails", replicates=3),
     ),
     "scaling_prediction": (
         Scenario("c1/B + c2", knee(1), "holds"),
+        Scenario("c1/B + c2, every 16", knee(1), "holds", eval_interval=16),
+        Scenario("c1/B + c2, 2 %, every 40", knee(1), "cannot tell", 0.02, 40),
         Scenario("smooth knee p = 0.6", knee(0.6), "fails"),
         Scenario("c1/B^0.8 + c2", power(0.8), "fails"),
     ),
     "regimes": (
         Scenario("c1/B + c2", knee(1), "holds"),
+        Scenario("c1/B + c2, 2 %, every 40", knee(1), "holds", 0.02, 40),
         Scenario("c1/B^0.6 + c2", power(0.6), "fails"),
     ),
     "shared_shape": (
@@ -123,6 +128,7 @@ SCENARIOS = {
     ),
     "sparse_over_dense": (
         Scenario("ratio 2 at each B", knee(1), "holds", sparse=knee(1, 2 * C1, 2 * C2)),
+        Scenario("ratio 1.6, 1 %, every 40", knee(1), "holds", 0.01, 40, sparse=knee(1, 1.6 * C1, 1.6 * C2)),
         Scenario("ratio from 6 to 2", knee(1), "fails", sparse=knee(1, 6 * C1, 2 * C2)),
     ),
     "critical_batch_size_sparse": (

@@ -56,17 +56,21 @@ def metaparameter_boundary(search: Search, group: Mapping[str, Any]) -> Claim:
     rows: list[dict[str, Any]] = []
     lines: list[Line] = []
     capped = 0
-    for size, trials in search.of(group).groupby("batch_size"):
+    every = search.of(group).sort_values(["rate", "momentum"])  # what chance leaves depends on their order
+    again = every.groupby(["batch_size", "trial"]).cumcount()
+    every["number"] = every.assign(again=again).groupby(["trial", "again"], sort=False).ngroup()
+    numbers = np.arange(every["number"].nunique())
+    orders = np.random.default_rng(SEED).permuted(np.tile(numbers, (PERMUTATIONS, 1)), axis=1)
+    for size, trials in every.groupby("batch_size"):
         trials = trials[trials["momentum"].notna()]
         if (trials["status"] == "capped").any():
             capped += 1
             continue
         trials = trials[trials["status"].isin(["reached", "not_reached"])]
-        trials = trials.sort_values(["rate", "momentum"])  # what chance leaves depends on their order
         complete = (trials["status"] == "reached").to_numpy()
         if FEWEST <= complete.sum() <= len(complete) - FEWEST:
             places = np.log10([trials["rate"], 1 - trials["momentum"]])
-            line = best_line(places, complete)
+            line = best_line(places, complete, restrict(orders, trials["number"].to_numpy()))
             lines.append(line)
             rows.append(
                 {
@@ -109,7 +113,32 @@ def judge(name: str, group: Mapping[str, Any], rows: list[dict[str, Any]], lines
     return claim(name, verdict, f"{reason}.", number, group=group, p_value=by_chance, details=rows)
 
 
-def best_line(places: Array, complete: NDArray[np.bool_]) -> Line:
+def restrict(orders: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return random orders of the trials that are present, as like those of all trials as can be.
+
+    A trial takes the place of the first one present that the order of all leads to, so that two batch sizes
+    which differ in one trial have almost the same orders: outcomes are alike at neighbouring batch sizes.
+
+    Parameters
+    ----------
+    orders : ndarray of int, shape (m, n)
+        A permutation of all n trials in each row.
+    present : ndarray of int, shape (k,)
+
+    Returns
+    -------
+    ndarray of int, shape (m, k)
+        A permutation of 0 ... k - 1 in each row.
+    """
+    place = np.full(orders.shape[1], -1)
+    place[present] = np.arange(len(present))
+    to = orders[:, present]
+    while (place[to] < 0).any():
+        to = np.where(place[to] < 0, np.take_along_axis(orders, to, axis=1), to)
+    return place[to]
+
+
+def best_line(places: Array, complete: NDArray[np.bool_], orders: NDArray[np.int64]) -> Line:
     """Return the line with the fewest points on the wrong side; of several, that with the widest gap.
 
     Parameters
@@ -117,6 +146,8 @@ def best_line(places: Array, complete: NDArray[np.bool_]) -> Line:
     places : ndarray, shape (2, n)
         log10 of the learning rate and of 1 - momentum.
     complete : ndarray of bool, shape (n,)
+    orders : ndarray of int, shape (m, n)
+        Random orders of the outcomes, to see what chance leaves.
     """
     low, high = places.min(axis=1, keepdims=True), places.max(axis=1, keepdims=True)
     width = np.where(high > low, high - low, 1.0)
@@ -126,8 +157,8 @@ def best_line(places: Array, complete: NDArray[np.bool_]) -> Line:
     gaps = np.diff(np.take_along_axis(along, order, axis=1), axis=1)
     gaps = np.pad(np.where(gaps > SAME, gaps, np.nan), ((0, 0), (1, 1)))
     mistakes = wrong(complete[order], gaps)
-    shuffled = np.random.default_rng(SEED).permuted(np.tile(complete, (PERMUTATIONS, 1)), axis=1)
-    chance = np.full(PERMUTATIONS, len(complete))
+    shuffled = complete[orders]
+    chance = np.full(len(orders), len(complete))
     for row, gap in zip(order, gaps, strict=True):
         np.minimum(chance, wrong(shuffled[:, row], gap).min(axis=1), out=chance)
     fewest = int(mistakes.min())

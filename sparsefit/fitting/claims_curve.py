@@ -7,9 +7,10 @@ from scipy.special import fdtrc, stdtrit
 
 from sparsefit.fitting.claims import claim
 from sparsefit.fitting.curves import Array
-from sparsefit.fitting.fit import OVERHEAD
+from sparsefit.fitting.fit import REGIME_SHARE
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import LEVEL, UNKNOWN, Estimate
+from sparsefit.fitting.rounding import rounding_error
 from sparsefit.fitting.validation_records import Claim, Judgement
 from sparsefit.fitting.verdict import (
     GRID_UNITS,
@@ -88,7 +89,8 @@ def lack_of_fit(fit: CurveFit) -> Claim:
     test = fit.lack_of_fit
     if test is None:
         reason = (
-            "There are no replicates that differ; measure each batch size more than once, with other seeds."
+            "There are no replicates that differ by more than evaluation intervals hide; measure each batch "
+            "size more than once, with other seeds."
         )
         return claim("lack_of_fit", "cannot tell", reason, group=fit.group)
     return claim(
@@ -109,7 +111,7 @@ def regimes(fit: CurveFit) -> Claim:
     """
     missing = [name.replace("_", " ") for name, regime in fit.regimes.items() if not regime.covered]
     linear, flat = slopes(fit)
-    steep = 1 / (1 + OVERHEAD)
+    steep = 1 / (1 + REGIME_SHARE)
     critical = fit.critical_batch_size
     verdict: Judgement = "cannot tell"
     if critical.value is None:
@@ -138,7 +140,7 @@ def regimes(fit: CurveFit) -> Claim:
         verdict = "holds"
         reason = "Measured batch sizes lie in all three for sure, and slopes contradict none."
     if critical.value is not None:
-        begins, plateau = OVERHEAD * critical.value, critical.value / OVERHEAD
+        begins, plateau = REGIME_SHARE * critical.value, critical.value / REGIME_SHARE
         reason += f" Diminishing returns begin at B = {begins:.4g}, the plateau at {plateau:.4g}."
     ends = (critical.value, critical.low, critical.high)
     rows = []
@@ -149,7 +151,7 @@ def regimes(fit: CurveFit) -> Claim:
         "regimes",
         verdict,
         reason,
-        Estimate(*(None if end is None else OVERHEAD * end for end in ends)),
+        Estimate(*(None if end is None else REGIME_SHARE * end for end in ends)),
         group=fit.group,
         details=rows,
     )
@@ -173,7 +175,8 @@ def scatter(fit: CurveFit) -> float:
 def slopes(fit: CurveFit) -> tuple[Estimate, Estimate]:
     """Return the slope of log K on log B in the linear and in the flat regime, with intervals.
 
-    Least squares over the rows of the regime. Its error comes from all rows, since those of a regime are few.
+    Least squares over the rows of the regime. Its error comes from all rows, since those of a regime are few,
+    and from rounding to the evaluation interval.
     """
     size, steps = reached_rows(fit)
     x, y = np.log(size), np.log(steps)
@@ -181,12 +184,15 @@ def slopes(fit: CurveFit) -> tuple[Estimate, Estimate]:
     free = len(size) - 2
     if critical.low is None or critical.high is None or free < 1:
         return UNKNOWN, UNKNOWN
-    reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * scatter(fit)
+    reach = float(stdtrit(free, (1 + fit.confidence) / 2))
+    reached = np.isfinite(fit.upper)
+    moved, noise = rounding_error(scatter(fit), fit.lower[reached], fit.upper[reached])
     found = []
-    for inside in (size <= OVERHEAD * critical.low, size >= critical.high / OVERHEAD):
+    for inside in (size <= REGIME_SHARE * critical.low, size >= critical.high / REGIME_SHARE):
         away = x[inside] - x[inside].mean() if inside.any() else x[inside]
         spread = float((away**2).sum())
         slope = float((away * y[inside]).sum()) / spread if spread > 0 else 0.0
-        half = reach / float(np.sqrt(spread)) if spread > 0 else 0.0
+        error = reach * float(np.sqrt(((away * noise[inside]) ** 2).sum()))
+        half = (error + float((np.abs(away) * moved[inside]).sum())) / spread if spread > 0 else 0.0
         found.append(Estimate(slope, slope - half, slope + half) if spread > 0 else UNKNOWN)
     return found[0], found[1]

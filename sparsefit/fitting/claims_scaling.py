@@ -14,6 +14,7 @@ from sparsefit.fitting.intervals import Scan, scan
 from sparsefit.fitting.likelihood import RESOLUTION, pool
 from sparsefit.fitting.results import CurveFit
 from sparsefit.fitting.results_records import LEVEL, Estimate
+from sparsefit.fitting.rounding import BLURRED, blur, rounding_error
 from sparsefit.fitting.validation_records import Claim
 from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES, grid_units
 
@@ -23,7 +24,8 @@ def scaling_prediction(fit: CurveFit) -> Claim:
 
     The larger half is held out; where the others do not reach the knee, so that c2 is open, the largest third
     or quarter is, and at last every second batch size between the first and the last. Rows on an evaluation
-    grid count by the middle of their interval; rows that missed the goal are left out.
+    grid count by the middle of their interval, those held out by the place that rounding allows nearest to
+    the curve of all; rows that missed the goal are left out.
     """
     size, steps = reached_rows(fit)
     distinct = np.unique(size)
@@ -37,12 +39,18 @@ def scaling_prediction(fit: CurveFit) -> Claim:
     shares = [len(distinct) // parts for parts in (2, 3, 4)]
     choices = {f"the {count} largest batch sizes": distinct[-count:] for count in shares if count}
     choices["every second batch size"] = distinct[1:-1:2]
+    reached = np.isfinite(fit.upper)
+    sharp = blur(fit.rms_log_residual, fit.lower[reached], fit.upper[reached]) < BLURRED
     for name, held in choices.items():
         out = np.isin(size, held)
+        if sharp[~out].any():
+            continue
         half = scan_exact(size[~out], steps[~out], fit.confidence)
         if estimates(half, np.log(size[~out]))[2].value is not None:
             return score(fit, half, size, steps, out, name)
     reason = "c1/c2 is not determined by part of the batch sizes; measure more of them on both sides of it."
+    if sharp.any():
+        reason = "The steps scatter by less than evaluation intervals hide; evaluate more often."
     return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
 
 
@@ -52,11 +60,27 @@ def scan_exact(size: Array, steps: Array, confidence: float) -> Scan:
     return scan(pool(x, y, y), confidence)
 
 
+def settle(fit: CurveFit, size: Array, steps: Array, out: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return how far rounding may move the log of the rows held out, and all steps with those moved so.
+
+    They go towards the curve of all rows, and what is left is scaled to the scatter without rounding.
+    """
+    noise, reached = fit.rms_log_residual, np.isfinite(fit.upper)
+    moved, wide = (part[out] for part in rounding_error(noise, fit.lower[reached], fit.upper[reached]))
+    curve = log_steps(np.log(size[out]), fit.log_c1, fit.log_c2)
+    away = np.log(steps[out]) - curve
+    share = np.divide(noise, wide, out=np.ones_like(wide), where=wide > 0)
+    near = steps.copy()
+    near[out] = np.exp(curve + np.sign(away) * np.maximum(np.abs(away) - moved, 0.0) * share)
+    return moved, near
+
+
 def score(fit: CurveFit, half: Scan, size: Array, steps: Array, out: NDArray[np.bool_], name: str) -> Claim:
     """Return the claim from the curve of the rows that were kept."""
     kept, held = int((~out).sum()), int(out.sum())
     own = max(float(half.objective[0]), kept * RESOLUTION**2)
-    both = max(float(scan_exact(size, steps, fit.confidence).objective[0]), own)
+    moved, near = settle(fit, size, steps, out)
+    both = max(float(scan_exact(size, near, fit.confidence).objective[0]), own)
     chance = float(fdtrc(held, kept - 2, (both - own) / held / (own / (kept - 2))))
     log_c2 = float(half.level[0])
     curve = np.exp(log_steps(np.log(size[out]), half.theta[0] + log_c2, log_c2))
@@ -65,7 +89,7 @@ def score(fit: CurveFit, half: Scan, size: Array, steps: Array, out: NDArray[np.
     scatter = float(stdtrit(kept - 2, (1 + fit.confidence) / 2)) * noise
     low = curve * np.exp(-np.hypot(np.log(curve / np.minimum(edge_low, curve)), scatter))
     high = curve * np.exp(np.hypot(np.log(np.maximum(edge_high, curve) / curve), scatter))
-    inside = (low <= steps[out]) & (steps[out] <= high)
+    inside = (low <= steps[out] * np.exp(moved)) & (steps[out] * np.exp(-moved) <= high)
     reach = float(np.sqrt(high / low).max())
     errors = np.abs(np.log(steps[out] / curve))
     said = (

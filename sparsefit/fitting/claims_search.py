@@ -27,6 +27,9 @@ MOMENTUM = ("momentum",)
 EDGE = 0.05
 """Share of the range of learning rates, on the log scale, that counts as its edge at each end."""
 
+SWAPS = 2000
+SEED = 0
+
 NEEDS_TRIALS = "The table has no row a trial; write one with: sparsefit collect SWEEP --trials"
 NEEDS_RATES = "The table has no column of learning rates (learning_rate, lr)."
 
@@ -144,7 +147,8 @@ def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Clai
     """Judge how many decades of learning rates reach the goal, sparse against dense.
 
     At each batch size the trials that both groups have are compared. A batch size with a capped trial is left
-    out: whether that trial would have reached the goal is not known.
+    out: whether that trial would have reached the goal is not known. A trial is lucky at many batch sizes, so
+    the change is compared with those where some trials swap their two networks, at all batch sizes at once.
     """
     name, ends = "learning_rate_range", (ratio.group, ratio.reference)
     if missing := search.lacks(*ends):
@@ -153,43 +157,50 @@ def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Clai
     both = sparse.merge(dense, on=["batch_size", "trial"], suffixes=("_sparse", "_dense"))
     rows: list[dict[str, Any]] = []
     capped = 0
+    names = both["trial"].unique()
+    swapped = np.random.default_rng(SEED).random((SWAPS, len(names))) < 0.5
+    swapped[0] = False
+    changes = np.zeros(SWAPS)
     for size, trials in both.groupby("batch_size"):
         if (trials[["status_sparse", "status_dense"]] == "capped").to_numpy().any():
             capped += 1
             continue
-        widths = [
-            decades(trials.loc[trials[f"status_{side}"] == "reached", f"rate_{side}"].to_numpy(float))
-            for side in ("sparse", "dense")
-        ]
-        if any(widths):
-            rows.append({"batch_size": size, "decades": widths[0], "decades_dense": widths[1]})
-    if len(rows) < 2:
-        reason = f"{len(rows)} batch sizes can be compared, where 2 are needed"
+        rates = np.log10(trials[["rate_sparse", "rate_dense"]].to_numpy(float))
+        rates[(trials[["status_sparse", "status_dense"]] != "reached").to_numpy()] = np.nan
+        here = swapped[:, np.searchsorted(names, trials["trial"], sorter=names.argsort())]
+        widths = [decades(np.where(here ^ other, *rates.T)) for other in (True, False)]
+        if widths[0][0] or widths[1][0]:
+            rows.append({"batch_size": size, "decades": widths[0][0], "decades_dense": widths[1][0]})
+        changes += widths[0] - widths[1]
+    if not rows:
+        reason = "At no batch size did trials of both groups reach the goal"
         if capped:
             reason += f"; {capped} have trials that were capped: sweep with --no-cap"
         return claim(name, "cannot tell", f"{reason}.", group=ends[0], reference=ends[1], details=rows)
-    change = np.array([row["decades"] - row["decades_dense"] for row in rows])
-    if change.std() == 0:
-        reason = f"The change is {change[0]:+.2f} decades at each of {len(rows)} batch sizes"
-        reason += ", so nothing tells its scatter; search more trials"
-        same = Estimate(float(change[0]), None, None)
-        return claim(name, "cannot tell", f"{reason}.", same, group=ends[0], reference=ends[1], details=rows)
-    free = len(change) - 1
-    found = interval(float(change.mean()), float(change.std(ddof=1) / np.sqrt(len(change))), free, confidence)
+    chance = float((np.abs(changes) > abs(changes[0]) - 1e-9).mean())
     wide = [float(np.mean([row[key] for row in rows])) for key in ("decades_dense", "decades")]
     reason = (
-        f"From {wide[0]:.2f} decades (dense) to {wide[1]:.2f} on average over {len(rows)} batch sizes: "
-        f"{found.value:+.2f}, {found.low:+.2f} to {found.high:+.2f}."
+        f"From {wide[0]:.2f} decades (dense) to {wide[1]:.2f} on average over {len(rows)} batch sizes; "
+        f"p = {chance:.2g} by swapping the networks of {len(names)} trials."
     )
-    verdict = sign_of(
-        Estimate(*(None if end is None else -end for end in (found.value, found.high, found.low)))
+    narrower = "holds" if changes[0] < 0 else "fails"
+    return claim(
+        name,
+        narrower if chance < 1 - confidence else "cannot tell",
+        reason,
+        Estimate(wide[1] - wide[0], None, None),
+        group=ends[0],
+        reference=ends[1],
+        p_value=chance,
+        details=rows,
     )
-    return claim(name, verdict, reason, found, group=ends[0], reference=ends[1], details=rows)
 
 
-def decades(rates: Array) -> float:
-    """Return the width of the range of some learning rates in powers of ten, 0 for fewer than two."""
-    return float(np.log10(rates.max() / rates.min())) if len(rates) else 0.0
+def decades(rates: Array) -> Array:
+    """Return the range in each row of log10 of learning rates, NaN where the goal was missed."""
+    missed = np.isnan(rates)
+    width = np.where(missed, -np.inf, rates).max(axis=1) - np.where(missed, np.inf, rates).min(axis=1)
+    return np.maximum(width, 0.0)
 
 
 def interval(value: float, error: float, free: int, confidence: float) -> Estimate:

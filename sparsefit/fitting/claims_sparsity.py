@@ -13,6 +13,7 @@ from sparsefit.fitting.columns import value_of
 from sparsefit.fitting.ratios import divide, number
 from sparsefit.fitting.results import CurveFit, Ratio
 from sparsefit.fitting.results_records import LEVEL, UNKNOWN, Estimate
+from sparsefit.fitting.rounding import rounding_error
 from sparsefit.fitting.validation_records import Claim, Judgement
 
 
@@ -62,7 +63,8 @@ def critical_batch_size_sparse(ratio: Ratio) -> Claim:
 def sparse_over_dense(ratio: Ratio, fits: Sequence[CurveFit]) -> Claim:
     """Judge the ratio of measured steps at each batch size that both groups have (Figure 12).
 
-    The error of log K is the scatter of each fit about its curve over the root of the number of replicates.
+    The error of log K is the scatter of each fit about its curve over the root of the number of replicates,
+    and that of rounding to the evaluation interval.
     """
     sparse, dense = (next(f for f in fits if f.group == g) for g in (ratio.group, ratio.reference))
     low, high = PAPER_RANGE if is_paper_sparsity(ratio.group) else (1.0, np.inf)
@@ -130,10 +132,12 @@ def reached_at(fit: CurveFit, size: float) -> bool:
 def measured(fit: CurveFit, size: float, confidence: float) -> Estimate:
     """Return the geometric mean of the steps at a batch size; a lower limit where the goal was missed."""
     at = fit.batch_size == size
-    free = fit.n_points - fit.n_censored - 2
-    reach = float(stdtrit(free, (1 + confidence) / 2)) * fit.rms_log_residual / float(np.sqrt(at.sum()))
+    t = float(stdtrit(fit.n_points - fit.n_censored - 2, (1 + confidence) / 2))
     if not reached_at(fit, size):
+        reach = t * fit.rms_log_residual / float(np.sqrt(at.sum()))
         return Estimate(None, around(float(fit.lower[at].min()), reach).low, None)
+    moved, noise = rounding_error(fit.rms_log_residual, fit.lower[at], fit.upper[at])
+    reach = float(moved.mean() + t * np.sqrt((noise**2).sum()) / len(noise))
     return around(float(np.exp(np.log((fit.lower + fit.upper)[at] / 2).mean())), reach)
 
 
@@ -149,10 +153,11 @@ def mean_ratio(sparse: CurveFit, dense: CurveFit, sizes: Sequence[float]) -> Est
     parts = []
     for fit in (sparse, dense):
         logs = [np.log(measured(fit, size, fit.confidence).value or np.nan) for size in sizes]
-        counts = np.array([(fit.batch_size == size).sum() for size in sizes])
-        free = fit.n_points - fit.n_censored - 2
-        error = fit.rms_log_residual * float(np.sqrt((1 / counts).sum())) / len(sizes)
-        reach = float(stdtrit(free, (1 + fit.confidence) / 2)) * error
+        at = np.isin(fit.batch_size, sizes)
+        weight = 1 / (fit.batch_size[at, None] == fit.batch_size[at]).sum(axis=1) / len(sizes)
+        moved, noise = rounding_error(fit.rms_log_residual, fit.lower[at], fit.upper[at])
+        t = float(stdtrit(fit.n_points - fit.n_censored - 2, (1 + fit.confidence) / 2))
+        reach = float((weight * moved).sum() + t * np.sqrt(((weight * noise) ** 2).sum()))
         parts.append(around(float(np.exp(np.mean(logs))), reach))
     return divide(parts[0], parts[1])
 

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from sparsefit.errors import InputError
 from sparsefit.fitting.curves import Array, linear_share, log_steps
 from sparsefit.fitting.intervals import Scan, scan
-from sparsefit.fitting.likelihood import pool, truncated_mean
+from sparsefit.fitting.likelihood import RESOLUTION, pool, truncated_mean
 from sparsefit.fitting.models import compare_models
 from sparsefit.fitting.results import CurveFit, Estimate, LackOfFit, Regime, Region
+from sparsefit.fitting.rounding import BLURRED, blur
 from sparsefit.fitting.verdict import (
     GRID_UNITS,
     grid_units,
@@ -23,7 +24,7 @@ from sparsefit.fitting.verdict import (
     runs_test,
 )
 
-OVERHEAD = 0.2
+REGIME_SHARE = 0.2
 """Linear scaling ends, and the plateau begins, where the other term adds this share to the steps."""
 
 
@@ -77,7 +78,7 @@ def fit_curve(
     if rows.exact:
         lack = replicate_test(x, high, float(found.objective[0]))
     else:
-        lack = test_middles(size, lower, upper)
+        lack = test_middles(size, lower, upper, noise)
     units = grid_units(size, lower, upper, log_c1, log_c2)
     verdict, sentence = judge(
         models,
@@ -93,7 +94,7 @@ def fit_curve(
             f"c2 is only {units:.1f} evaluation intervals high; evaluate more often to be sure of it"
         )
     runs = runs_test(x, residuals)
-    if runs.p_value is not None and runs.p_value < 0.05:
+    if runs.p_value is not None and runs.p_value < 0.05 and np.abs(residuals).max() > RESOLUTION:
         warnings.append(f"residuals run in few stretches over B ({runs.signs}): a systematic misfit")
     return CurveFit(
         n_points=n,
@@ -123,13 +124,16 @@ def fit_curve(
     )
 
 
-def test_middles(size: Array, lower: Array, upper: Array) -> LackOfFit | None:
+def test_middles(size: Array, lower: Array, upper: Array, noise: float) -> LackOfFit | None:
     """Return the test of the curve against replicates that are known to lie in intervals.
 
-    Rows count by the middle of their interval, and a batch size at which some replicate missed the goal is
-    left out whole: its mean is not known.
+    Rows count by the middle of their interval. A batch size is left out whole at which some replicate missed
+    the goal, since the mean is not known, or scatters by less than rounding hides, since that moves the mean.
     """
-    kept = ~np.isin(size, size[~np.isfinite(upper)])
+    reached = np.isfinite(upper)
+    sharp = np.zeros(len(size), dtype=bool)
+    sharp[reached] = ~(blur(noise, lower[reached], upper[reached]) >= BLURRED)
+    kept = ~np.isin(size, size[~reached | sharp])
     if not 2 < len(np.unique(size[kept])) < kept.sum():
         return None
     x, y = np.log(size[kept]), np.log((lower + upper)[kept] / 2)
@@ -251,7 +255,7 @@ def find_regimes(critical: Estimate, sizes: Array) -> dict[str, Regime]:
 
     c2 adds 20 % to c1/B at B = 0.2 c1/c2, and c1/B adds 20 % to c2 at B = 5 c1/c2.
     """
-    first, second = OVERHEAD, 1 / OVERHEAD
+    first, second = REGIME_SHARE, 1 / REGIME_SHARE
     low = 0.0 if critical.low is None else critical.low
     high = np.inf if critical.high is None else critical.high
     starts = None if critical.value is None else first * critical.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ from sparsefit.fitting.trials import add_replicates, add_trials, compare_searche
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+COARSE = 0.02
+"""Greatest common divisor of all steps, as a share of the fewest, that looks like an evaluation interval."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +114,10 @@ def measure_steps(
             outside = ~((share >= 0) & (share < 1)) & ~none
             refuse(table, name, outside, "the share of zeros, from 0 (dense) to below 1, not percent")
         frame[f"by {name}"] = identity(table[name])
+    notes: list[str] = []
+    seek_interval(frame[reached], notes)
     by = [f"by {name}" for name in columns.by]
     study = [*by, "batch_size"]
-    notes: list[str] = []
     trial = add_trials(frame, table, columns, notes)
     replicate = add_replicates(frame, table, columns, trial, notes)
     repeats = [replicate] if replicate else []
@@ -122,9 +128,22 @@ def measure_steps(
     own = [*repeats, trial] if trial else repeats
     frame = merge(frame, [*study, *own], notes)
     if trial is not None:
-        frame = lowest(frame, [*study, *repeats])
+        frame = lowest(frame, [*study, *repeats], notes)
     frame = frame.drop(columns=own).reset_index(drop=True)
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
+
+
+def seek_interval(reached: pd.DataFrame, notes: list[str]) -> None:
+    """Note that steps without an evaluation interval look as if they had one that moves them."""
+    steps = reached["steps"].to_numpy()
+    if reached["eval_interval"].notna().any() or len(np.unique(steps)) < 6 or (steps % 1 != 0).any():
+        return
+    interval = math.gcd(*(int(step) for step in steps))
+    if interval > COARSE * steps.min():
+        notes.append(
+            f"all steps are multiples of {interval}, the fewest {steps.min():g}: if that is the evaluation "
+            f"interval, say so with --eval-interval {interval}; as exact steps they make c2 too high"
+        )
 
 
 def drop_diverged(

@@ -112,12 +112,21 @@ def compare_searches(
         )
 
 
-def lowest(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def lowest(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFrame:
     """Return the lowest step of the trials that reached the goal, or the lowest bound where none did.
 
     K* is the lowest over trials: if none reached the goal, all that is known is that it exceeds the lowest
-    bound.
+    bound. Studies with a trial that was stopped earlier than that step are told of.
     """
+    least = frame["steps"].groupby([frame["censored"], *(frame[key] for key in keys)], dropna=False).min()
+    if set(frame["censored"]) == {False, True}:
+        stopped, reached = least[True].align(least[False], join="inner")
+        if early := int((stopped < reached).sum()):
+            notes.append(
+                f"{early} studies have trials that were stopped before the step at which the best one "
+                "reached the goal: trained on, they might have been first, so these steps are at most an "
+                "upper end of steps-to-result"
+            )
     place = frame.groupby(keys, sort=False, dropna=False).ngroup()
     best = frame.sort_values(["censored", "steps"], kind="stable").drop_duplicates(keys)
     return best.loc[place[best.index].sort_values().index]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparsefit.fitting.claims_boundary import best_line
+from sparsefit.fitting.claims_boundary import best_line, restrict
 from sparsefit.fitting.validation import validate
 from tests.fitting.simulated import hyperbola
 
@@ -97,5 +97,41 @@ def test_missing_column_is_named(column, word):
 
 def test_no_line_passes_between_equal_points():
     places = np.array([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
-    assert best_line(places, np.array([True, False, True, False])).misplaced == 2
-    assert best_line(places, np.array([True, True, False, False])).misplaced == 0
+    orders = np.arange(4)[None]
+    assert best_line(places, np.array([True, False, True, False]), orders).misplaced == 2
+    assert best_line(places, np.array([True, True, False, False]), orders).misplaced == 0
+
+
+def test_orders_of_fewer_trials_are_permutations_and_like_those_of_all():
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(12), (200, 1)), axis=1)
+    assert (restrict(orders, np.arange(12)) == orders).all()
+    present = np.delete(np.arange(12), 5)
+    found = restrict(orders, present)
+    assert (np.sort(found, axis=1) == np.arange(11)).all()
+    kept = orders[:, present] != 5
+    assert (present[found][kept] == orders[:, present][kept]).all()
+
+
+def test_outcomes_at_random_that_are_alike_at_all_batch_sizes_do_not_hold():
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(20):
+        rows = []
+        rate, momentum = 10 ** rng.uniform(-3, 0, 8), 1 - 10 ** rng.uniform(-3, 0, 8)
+        reached = rng.permutation(8) < 4
+        for size, count in zip(2.0 ** np.arange(4, 12), [0, 1] * 4, strict=True):
+            status = np.where(reached, "reached", "not_reached").astype(object)
+            status[rng.choice(8, count, replace=False)] = "diverged"
+            rows += [
+                {
+                    "batch_size": size,
+                    "trial": i,
+                    "learning_rate": rate[i],
+                    "momentum": momentum[i],
+                    "status": status[i],
+                    "steps": 1000,
+                }
+                for i in range(8)
+            ]
+        held += judged(pd.DataFrame(rows)).verdict == "holds"
+    assert held <= 2  # at a level of 1 % each

@@ -79,6 +79,26 @@ def test_range_of_successful_learning_rates_is_compared_in_decades(narrow, verdi
     assert claim.value == pytest.approx(change, abs=0.1)
 
 
+def test_luck_that_a_trial_has_at_all_batch_sizes_is_no_change_of_the_range():
+    """If batch sizes counted as independent measurements, two of three of these would be told."""
+    rng = np.random.default_rng(9)
+    told = 0
+    for _ in range(20):
+        rate, tables = rng.uniform(-4, 1, 20), []
+        for sparsity in (0.0, 0.9):
+            low, high = -3 + rng.normal(0, 0.3, 20), -0.3 + rng.normal(0, 0.3, 20)
+            for doublings in range(8):
+                reached = (rate > low + 0.05 * doublings) & (rate < high)
+                columns = {"batch_size": 16 * 2**doublings, "trial": range(20), "learning_rate": 10**rate}
+                status = np.where(reached, "reached", "not_reached")
+                steps = 3000 // 2**doublings + 100
+                tables.append(
+                    pd.DataFrame({"sparsity": sparsity, **columns, "status": status, "steps": steps})
+                )
+        told += judged(pd.concat(tables), "learning_rate_range")[0].verdict != "cannot tell"
+    assert told <= 4  # at a level of 5 % each
+
+
 def test_wider_range_in_the_sparse_network_fails():
     assert judged(trials_table(narrow=1.5), "learning_rate_range")[0].verdict == "fails"
 

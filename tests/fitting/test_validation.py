@@ -68,6 +68,17 @@ def test_plateau_set_by_rounding_cannot_tell():
         assert "evaluate more often" in claim.reason
 
 
+def test_true_curve_on_a_coarse_evaluation_grid_fails_no_claim():
+    for seed in range(3):
+        truths = {"dense": (DENSE, hyperbola(7_800, 60)), "sparse": (SPARSE, hyperbola(12_480, 96))}
+        table = steps_table(**truths, noise=0.02, replicates=3, seed=seed)
+        table["steps"] = np.ceil(table["steps"] / 16) * 16
+        names = ("lack_of_fit", "scaling_prediction", "regimes", "sparse_over_dense")
+        found = [claim for claim in validate(table, eval_interval=16).claims if claim.name in names]
+        assert [claim for claim in found if claim.verdict == "fails"] == []
+        assert len(found) == 7
+
+
 def test_replicates_contradict_a_curve_that_misses_their_means():
     right = steps_table(dense=(DENSE, hyperbola()), replicates=3)
     wrong = steps_table(dense=(DENSE, knee(0.6)), replicates=3)
