@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
+from types import FunctionType, MethodType, ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +53,7 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
         raise InputError(f"sparsify takes a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(masks, Mapping) or not all(isinstance(key, str) for key in masks):
         raise InputError("masks must be a dict from the name of a layer to its mask, as {'features.0': mask}")
+    given = model
     try:
         model = copy.deepcopy(model)
     except Exception as error:
@@ -81,7 +85,7 @@ def sparsify(model: nn.Module, masks: Mapping[str, Tensor], *, backend: str | No
         for child_name, child in list(parent._modules.items()):
             if child is not None and child in swapped:
                 setattr(parent, child_name, swapped[child])
-    _refuse_held(model, swapped)
+    _refuse_held(model, swapped, [given.get_submodule(name) for name in weight_masks])
     return swapped.get(model, model)
 
 
@@ -150,16 +154,44 @@ def _refuse_shared(model: nn.Module, layer: nn.Module, name: str) -> None:
                 )
 
 
-def _refuse_held(model: nn.Module, swapped: Mapping[nn.Module, nn.Module]) -> None:
-    """Refuse a model that reaches a dense layer by a way of its own, which the swap did not change."""
+def _refuse_held(model: nn.Module, swapped: Iterable[nn.Module], given: Iterable[nn.Module]) -> None:
+    """Refuse a model that reaches a dense layer by a way of its own, which the swap did not change.
+
+    A closure is not copied with the model, and so leads to the layers that were ``given``.
+    """
+    dense = {id(part) for layer in (*swapped, *given) for part in (layer, layer.weight)}
+    seen = {id(module) for module in model.modules()}
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
-            if attribute in TORCHS_OWN:
-                continue
-            found = value.values() if isinstance(value, dict) else value
-            found = found if isinstance(value, list | tuple | set | dict) else (value,)
-            if any(isinstance(each, nn.Module) and each in swapped for each in found):
+            if attribute not in TORCHS_OWN and _leads_to(value, dense, seen):
                 raise InputError(
                     f"{attribute!r} of {name or type(module).__name__!r} holds a layer that has a mask, and "
                     "would hold it dense: make it an nn.ModuleList or nn.ModuleDict, or use the layer's name"
                 )
+
+
+def _leads_to(value: object, dense: set[int], seen: set[int]) -> bool:
+    """Tell whether an object leads to one of these through containers, functions and plain objects."""
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if id(value) in dense:
+            return True
+        if id(value) in seen or isinstance(value, type | ModuleType | Tensor | str | bytes):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            todo += value.values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        elif isinstance(value, functools.partial):
+            todo += [value.func, *value.args, *value.keywords.values()]
+        elif isinstance(value, MethodType):
+            todo.append(value.__self__)
+        elif isinstance(value, FunctionType):
+            for cell in value.__closure__ or ():
+                with contextlib.suppress(ValueError):  # an empty cell
+                    todo.append(cell.cell_contents)
+        elif hasattr(value, "__dict__"):
+            todo += vars(value).values()
+    return False

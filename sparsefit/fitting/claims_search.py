@@ -183,7 +183,7 @@ def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Clai
         f"From {wide[0]:.2f} decades (dense) to {wide[1]:.2f} on average over {len(rows)} batch sizes; "
         f"p = {chance:.2g} by swapping the networks of {len(names)} trials."
     )
-    narrower = "holds" if changes[0] < 0 else "fails"
+    narrower: Judgement = "holds" if changes[0] < 0 else "fails"
     return claim(
         name,
         narrower if chance < 1 - confidence else "cannot tell",

@@ -1,5 +1,8 @@
 """sparsify swaps what has a mask, and nothing else changes."""
 
+import functools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -149,7 +152,26 @@ def test_a_shared_parameter_is_refused(part):
         sparsify(model, {"0": torch.ones(4, 4) > 0})
 
 
-@pytest.mark.parametrize("held", [list, tuple, lambda found: dict(enumerate(found))])
+def call(layer, x):
+    return layer(x)
+
+
+HELD = {
+    "list": list,
+    "tuple": tuple,
+    "dict": lambda found: dict(enumerate(found)),
+    "pairs": lambda found: [(layer, torch.relu) for layer in found],
+    "dict of lists": lambda found: {"all": found},
+    "partial": lambda found: functools.partial(call, found[1]),
+    "bound method": lambda found: found[1].forward,
+    "closure": lambda found: lambda x: found[1](x),
+    "object": lambda found: SimpleNamespace(first=found[1]),
+    "weight": lambda found: [found[1].weight],
+    "module in a list": lambda found: [nn.Sequential(*found)],
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
 def test_a_model_that_keeps_its_layers_in_a_plain_container_is_refused(held):
     class Listed(nn.Module):
         def __init__(self):
