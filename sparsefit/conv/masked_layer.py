@@ -34,6 +34,7 @@ class SparseLayer(nn.Module, ABC):
     positions: Tensor
     pattern: Tensor
     _watched: Tensor
+    _watched_mask: Tensor
     _seen: int | None
 
     def __init__(self, dense: nn.Module, mask: Tensor, geometry: Geometry, backend: str | None) -> None:
@@ -62,6 +63,14 @@ class SparseLayer(nn.Module, ABC):
                 "torch.backends.mha.set_fastpath_enabled(False)"
             )
         return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            raise AttributeError(
+                f"{type(self).__name__} has no weight to assign: write its values, as weight[mask], or make "
+                "a layer of another mask with from_dense"
+            )
+        super().__setattr__(name, value)
 
     @property
     def sparsity(self) -> float:
@@ -101,13 +110,14 @@ class SparseLayer(nn.Module, ABC):
 
     def _watch(self) -> None:
         """Remember the pattern as it is now."""
-        self._watched = self.pattern
+        self._watched, self._watched_mask = self.pattern, self.mask
         self._seen = None if self._watched.is_inference() else self._watched._version
 
     def _check_tables(self) -> None:
         """Make anew what comes from the mask if something wrote to it, as averages over buffers do.
 
-        Another pattern in its place, as ``torch.func.functional_call`` puts there, comes with its own mask.
+        Another pattern in its place, as ``torch.func.functional_call`` puts there, comes with its own mask;
+        another mask without its tables is refused.
         """
         if self.positions.is_meta and not self.values.is_meta:
             raise InputError(
@@ -117,6 +127,15 @@ class SparseLayer(nn.Module, ABC):
         watched = self._watched
         if self._seen is not None and watched._version != self._seen and self.pattern is watched:
             self._set_mask(self.mask)
+        elif (
+            self.pattern is watched
+            and self.mask is not self._watched_mask
+            and not torch.equal(self.mask, self._watched_mask)
+        ):
+            raise InputError(
+                f"this {type(self).__name__} was given another mask without what is made from it: use "
+                "load_state_dict, or pass functional_call all of dict(other.named_buffers())"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy gets, right tables among it."""

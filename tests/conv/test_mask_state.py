@@ -70,6 +70,24 @@ def test_tables_of_another_layer_serve_one_call():
     assert torch.equal(layer(X), want)
 
 
+def test_mask_of_another_layer_without_its_tables_is_refused():
+    layer = sparse()
+    assert torch.equal(functional_call(layer, layer.state_dict(), (X,)), layer(X))
+    mask = layer.mask.flatten().roll(1).view_as(layer.mask)
+    state = SparseConv2d.from_dense(Case().conv(), mask).state_dict()
+    with pytest.raises(InputError, match="another mask without what is made from it"):
+        functional_call(layer, state, (X,))
+    layer.load_state_dict(state)
+    assert torch.equal(layer.mask, mask)
+
+
+def test_a_weight_cannot_be_assigned():
+    layer = sparse()
+    with pytest.raises(AttributeError, match="no weight to assign"):
+        layer.weight = nn.Parameter(torch.zeros(1))
+    assert [name for name, _ in layer.named_parameters()] == ["values", "bias"]
+
+
 @pytest.mark.parametrize(
     "made",
     [
