@@ -8,7 +8,7 @@ nox.options.sessions = ["maxtest"]
 @nox.session
 def maxtest(session: nox.Session) -> None:
     """Run the tests with the newest releases, pre-releases included."""
-    session.install("--pre", "-c", "constraints.txt", "-e", ".[train,parquet,dev]")
+    session.install("--pre", "-e", ".[train,parquet,dev]")
     session.run("pytest", "-n", "auto", *session.posargs)
 
 

@@ -19,10 +19,12 @@ PACKAGES = (
     "statsmodels",
     "matplotlib",
     "click",
+    "jinja2",
     "rich",
     "torch",
     "scikit-learn",
     "pyarrow",
+    "platformdirs",
     "pooch",
     "ray",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -45,7 +46,8 @@ def check_writable(option: str, target: Path) -> None:
     refuse_sqlite(target)
     try:
         if target.exists() and not target.is_file():
-            target.open("ab").close()
+            if not os.access(target, os.W_OK):  # opening a pipe and closing it would end its reader
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         else:
             tempfile.NamedTemporaryFile(dir=folder).close()
     except OSError as error:

@@ -110,10 +110,13 @@ def read_all(paths: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return the rows of all tables as text, and where they came from."""
     import pandas as pd
 
+    from sparsefit.fitting.cells import EUROPEAN
+
     if paths.count("-") > 1:
         raise InputError("- stands twice; standard input can be read once")
     found = [read(path) for path in paths]
     cells = pd.concat([table for table, _ in found], ignore_index=True)
+    cells.attrs[EUROPEAN] = any(table.attrs.get(EUROPEAN) for table, _ in found)
     return cells.fillna(""), {"path": ", ".join(paths), "sha256": ", ".join(digest for _, digest in found)}
 
 

@@ -59,11 +59,15 @@ def refuse_thousands(table: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def identity(column: pd.Series) -> pd.Series:
-    """Return numbers where the whole column is numbers, else text."""
+    """Return numbers where all cells that are not missing are numbers, else text."""
     import pandas as pd
 
     number = pd.to_numeric(column, errors="coerce")
-    return number if bool(np.isfinite(number).all()) else column
+    known = np.isfinite(number)
+    if known.all():
+        return number
+    missing = column.str.lower().isin(MISSING)
+    return number.astype(object).where(known, column) if bool((known | missing).all()) else column
 
 
 def plain(column: pd.Series) -> pd.Series:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-COARSE = 0.02
+COARSE = 0.05
 """Greatest common divisor of all steps, as a share of the fewest, that looks like an evaluation interval."""
 
 

@@ -300,3 +300,12 @@ def test_tables_are_whole_on_a_dumb_terminal():
     console = Console(file=shown, force_terminal=True, _environ={"TERM": "dumb", "COLUMNS": "60"})
     show(console, render(fit_table(SPARSE)))
     assert "85,773 [80,001, 92,360]" in shown.getvalue()
+
+
+def test_output_to_a_pipe_reaches_its_reader(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        command = [sys.executable, "-m", "sparsefit", "fit", SPARSE, "--json", pipe]
+        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        assert len(json.loads(reader.communicate(timeout=60)[0])["fits"]) == 3

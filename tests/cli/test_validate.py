@@ -185,3 +185,11 @@ def test_sweep_is_read_with_its_trials(tmp_path):
     assert content["input"]["path"] == str(path)
     inside = next(claim for claim in content["claims"] if claim["name"] == "learning_rate_inside")
     assert "learning_rate" in inside["details"][0]
+
+
+def test_points_that_may_be_thousands_are_refused_beside_a_table_with_commas(tmp_path):
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_text("batch_size;steps;loss\n8;8.055;0,1\n16;4.055;0,1\n32;2.055;0,1\n")
+    other.write_text("batch_size,steps\n64,1000\n128,600\n")
+    for tables in ([one], [one, other]):
+        assert "which may mean 8055 or three decimals" in refuse(*tables)

@@ -410,3 +410,9 @@ def test_steps_on_a_grid_without_an_evaluation_interval_are_told_of(interval, pl
     assert bool(found) == warned
     assert not warned or f"--eval-interval {interval}" in found[0]
     assert measure(table.to_csv(index=False), eval_interval=16).warnings == ()
+
+
+def test_an_empty_cell_of_a_group_leaves_the_numbers_of_the_others_equal():
+    text = "batch_size,steps,sparsity\n8,900,0.9\n16,500,0.90\n8,400,0\n16,300,0.0\n8,700,\n"
+    groups = [(key["sparsity"], len(rows)) for key, rows in measure(text).groups()]
+    assert groups == [(0.9, 2), (0, 2), ("", 1)]
