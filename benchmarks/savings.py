@@ -33,18 +33,26 @@ SWITCHES = {
 
 def measure(study: str, without: str, data_dir: Path | None, masks: Path) -> dict[str, float | str]:
     """Run one sweep in this process and return what it took."""
+    from torch import Tensor, nn
+
     from sparsefit.experiment import workload
-    from sparsefit.experiment.blocked_model import BlockedNetwork
     from sparsefit.experiment.engine import InProcess
-    from sparsefit.experiment.network import TorchNetwork
+    from sparsefit.experiment.network import Network
     from sparsefit.experiment.runner import TrialRunner
     from sparsefit.experiment.store import Store
     from sparsefit.experiment.study import Definition
     from sparsefit.experiment.sweep import run
 
     size, trials, steps = (64, 5, 2560) if study == "a study" else (2048, 1, 64)
-    if without == "micro-batches":
-        BlockedNetwork.micro_batch = TorchNetwork.micro_batch = size
+
+    class WholeBatches(TrialRunner):
+        """Runs a batch at once."""
+
+        def network(self, seed: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
+            made, rest = super().network(seed, sparsity)
+            made.micro_batch = size
+            return made, rest
+
     definition = Definition(
         dataclasses.replace(workload.load("w1"), goal_error=0.04, max_steps=steps),
         (size,),
@@ -54,7 +62,7 @@ def measure(study: str, without: str, data_dir: Path | None, masks: Path) -> dic
         curves=without == "goal checks that stop early",
         backend="dense" if without == "sparse kernels" else "sparse",
     )
-    runner = TrialRunner(definition, data_dir, masks)
+    runner = (WholeBatches if without == "micro-batches" else TrialRunner)(definition, data_dir, masks)
     for trial in range(trials):
         runner.network(trial, 0.9)  # masks are made once a sweep, and no device touches them
     with (

@@ -18,13 +18,6 @@ using namespace py::literals;
 
 namespace {
 
-Conv make_conv(int64_t n, int64_t c_in, int64_t h_in, int64_t w_in, int64_t c_out, int64_t h_out,
-               int64_t w_out, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, int64_t pad_top,
-               int64_t pad_left, int64_t dilation_h, int64_t dilation_w, int64_t groups) {
-    return {n,  c_in,     h_in,     w_in,    c_out,    h_out,      w_out,      kh,
-            kw, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups};
-}
-
 Operand make_operand(Address address, std::optional<std::array<int64_t, 4>> strides, int lanes,
                      int64_t border) {
     if (strides.has_value() == (lanes != 0)) throw py::value_error("give either strides or lanes");
@@ -81,10 +74,7 @@ void backward_weight(const Conv& conv, const Operand& input, const Operand& grad
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of sparsefit; free of torch.";
-    py::class_<Conv>(m, "Conv").def(py::init(&make_conv), py::kw_only(), "n"_a, "c_in"_a, "h_in"_a, "w_in"_a,
-                                    "c_out"_a, "h_out"_a, "w_out"_a, "kh"_a, "kw"_a, "stride_h"_a = 1,
-                                    "stride_w"_a = 1, "pad_top"_a = 0, "pad_left"_a = 0, "dilation_h"_a = 1,
-                                    "dilation_w"_a = 1, "groups"_a = 1);
+    bind_conv(py::class_<Conv>(m, "Conv"));
     py::class_<Operand>(m, "Operand")
         .def(py::init(&make_operand), "pointer"_a, py::kw_only(), "strides"_a = py::none(), "lanes"_a = 0,
              "border"_a = 0);

@@ -12,6 +12,7 @@
 #ifndef _OPENMP
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 #endif
@@ -38,7 +39,13 @@ void run_tasks(int64_t count, int threads, Task task, const void* body) {
         for (int64_t i; (i = next.fetch_add(1)) < count;) attempt(i);
     };
     std::vector<std::thread> helpers;
-    for (int64_t i = 1; i < std::min(int64_t{threads}, count); ++i) helpers.emplace_back(work);
+    for (int64_t i = 1; i < std::min(int64_t{threads}, count); ++i) {
+        try {
+            helpers.emplace_back(work);
+        } catch (const std::system_error&) {
+            break;  // no more threads to be had: those that run, and this one, do the rest
+        }
+    }
     work();
     for (std::thread& helper : helpers) helper.join();
 #endif

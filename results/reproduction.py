@@ -220,9 +220,10 @@ def interval() -> str:
             steps=np.ceil(whole["steps"] / RELEASE_INTERVAL) * RELEASE_INTERVAL,
             eval_interval=RELEASE_INTERVAL,
         )
+        every = f"{whole['eval_interval'].max():g}"
         cases = (
-            ("16, taken into account", whole),
-            ("16, ignored", whole.drop(columns=["eval_interval"])),
+            (f"{every}, taken into account", whole),
+            (f"{every}, ignored", whole.drop(columns=["eval_interval"])),
             (f"{RELEASE_INTERVAL}, taken into account", coarse),
             (f"{RELEASE_INTERVAL}, ignored", coarse.drop(columns=["eval_interval"])),
         )

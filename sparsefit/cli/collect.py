@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from sparsefit.experiment.store import Store
 
-LAYOUTS = ("release", "shallue")
-
 
 @click.command(name="collect", short_help="Write the steps-to-result of a sweep as a table.")
 @click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", type=click.Path(path_type=Path))
@@ -26,7 +24,7 @@ LAYOUTS = ("release", "shallue")
 @click.option("--finished", is_flag=True, help="Only studies all of whose trials have ended.")
 @click.option("--first", type=click.IntRange(min=1), help="Count only so many trials of every study.")
 @click.option("--curves", is_flag=True, help="One row a goal check, of a sweep with --full-curves.")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="Write a new folder of that layout to --out.")
+@click.option("--layout", help="Write a new folder of the layout release or shallue to --out.")
 @click.option("--goal-error", type=float, help="Folders of Shallue et al.: the error to reach.")
 @click.option(
     "--max-steps", type=click.IntRange(min=1), help="Folders of the release: steps of a whole trial."
@@ -62,8 +60,12 @@ def command(
         sparsefit collect w2.db --layout release -o w2_release
         sparsefit collect batch_science/mnist --goal-error 0.02 -o shallue.csv
     """
-    if layout is not None and out == "-":
-        raise InputError("--layout writes a folder: name it with -o")
+    if layout is not None:
+        from sparsefit.fitting.layouts import check_layout
+
+        check_layout(layout)
+        if out == "-":
+            raise InputError("--layout writes a folder: name it with -o")
     if sum((trials, repeats, curves, layout is not None)) > 1:
         raise InputError("give one of --trials, --repeats, --curves and --layout")
     sweep = sweeps[0]
@@ -99,6 +101,7 @@ def command(
                 table = only_finished(table, store)
             if not table.empty:
                 write_folders(table, out, layout, store)
+                tell_few(sweeps, first)
                 tell_open(sweeps, first, finished)
                 return
     kinds = {"trials": (trials, trials_table), "repeats": (repeats, repeats_table)}
@@ -113,8 +116,24 @@ def command(
     if table.empty:
         raise InputError(f"{names} holds no trial yet; go on with: sparsefit sweep --resume {sweep}")
     write(table, out, kind)
+    tell_few(sweeps, first)
     if kind in ("studies", "trials"):
         tell_open(sweeps, first, finished)
+
+
+def tell_few(sweeps: tuple[Path, ...], first: int | None) -> None:
+    """Say on the error stream which sweeps have fewer trials a study than were asked for."""
+    from sparsefit.experiment.store import open_store
+
+    for path in sweeps if first is not None else ():
+        with open_store(path) as store:
+            trials = store.content["trials"]
+        if first is not None and trials < first:
+            click.echo(
+                f"{path} has {trials} trials in each study, not the {first} of --first; for more: "
+                f"sparsefit sweep --resume {path} --trials {first}",
+                err=True,
+            )
 
 
 def tell_open(sweeps: tuple[Path, ...], first: int | None, finished: bool) -> None:

@@ -23,7 +23,9 @@ OPTIONS = (
     click.option("--steps-column", help="Column of steps-to-result, where its name does not tell."),
     click.option("--eval-interval", type=float, help="Steps between evaluations, for all rows."),
     click.option(
-        "--max-steps", type=click.IntRange(min=1), help="Steps of a trial that missed, where nothing tells."
+        "--max-steps",
+        type=click.IntRange(min=1),
+        help="Steps at which trials that missed the goal stopped, where no column says.",
     ),
 )
 

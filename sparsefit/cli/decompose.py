@@ -51,10 +51,12 @@ SUBSET = 2_000
 @click.option("--workload", default="digits", show_default=True, help="Built-in name or study file (.toml).")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Repetitions.")
 @click.option("--learning-rate", type=float, help="η.  [default: 0.1 for sgd, 0.01 with momentum]")
-@click.option("--momentum", type=float, help="[default: 0.9]")
+@click.option("--momentum", type=float, help="Of training with momentum.  [default: 0.9]")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Of training.")
 @click.option("--steps", type=click.IntRange(2), default=400, show_default=True, help="Length of training.")
-@click.option("--every", type=click.IntRange(2), default=100, show_default=True, help="Steps between points.")
+@click.option(
+    "--every", type=click.IntRange(2), default=100, show_default=True, help="Steps between measurements."
+)
 @click.option(
     "--gammas",
     type=click.Choice(["paper", "release"]),

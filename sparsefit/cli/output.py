@@ -13,9 +13,6 @@ import click
 from sparsefit.errors import InputError
 from sparsefit.whole_file import write_whole
 
-SQLITE = b"SQLite format 3\0"
-"""How a file of SQLite begins."""
-
 
 def check_outputs(outputs: Mapping[str, str | None], inputs: Iterable[str | Path] = ()) -> None:
     """Refuse outputs, option to name or ``-`` for standard output, that cannot be written or are taken.
@@ -75,6 +72,8 @@ def refuse_sqlite(path: Path) -> None:
 
 def is_sqlite(path: str | Path) -> bool:
     """Tell whether a file begins as one of SQLite, as sweeps do; False where it cannot be read."""
+    from sparsefit.fitting.reading import SQLITE
+
     try:
         with open(path, "rb") as file:
             return file.read(len(SQLITE)) == SQLITE

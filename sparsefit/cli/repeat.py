@@ -42,10 +42,16 @@ def command(
     from sparsefit.experiment.runner import TrialRunner, mask_folder
     from sparsefit.experiment.store import open_store
     from sparsefit.experiment.sweep import Terminated, terminable
+    from sparsefit.experiment.tables import count_unfinished
 
     used = click.get_current_context().with_resource(open_engine(engine, address, jobs))
     with open_store(sweep) as store:
         if not repeats.winners(store):
+            if not any(count_unfinished(store).values()):
+                raise InputError(
+                    f"{sweep} is finished, and no study of it reached its goal, so there is no winner to "
+                    "repeat: sweep anew with a looser goal_error, more max_steps or another search_space"
+                )
             raise InputError(
                 f"{sweep} has no finished study that reached its goal; "
                 f"go on with: sparsefit sweep --resume {sweep}"

@@ -107,7 +107,7 @@ def read_sweep(store: Store, path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             **sessions(store),
         },
         "search_space": store.content["workload"]["search_space"],
-        "curves": curves(store.rows()),
+        "curves": curves(store, table),
     }
 
 
@@ -125,16 +125,14 @@ def sessions(store: Store) -> dict[str, str]:
     return {name: ", ".join(values) for name, values in found.items()}
 
 
-def curves(rows: list[Any]) -> Any:
+def curves(store: Store, trials: pd.DataFrame) -> pd.DataFrame | None:
     """Return the curves of the trials that reached the goal as one table, None if none were kept."""
-    import pandas as pd
+    from sparsefit.experiment.tables import CURVE, curves_table
 
-    names = ["step", "training_loss", "validation_error", "validation_loss"]
-    frames = [
-        pd.DataFrame(row.run.curve, columns=names).assign(
-            sparsity=row.study.sparsity, batch_size=row.study.batch_size, trial=row.trial
-        )
-        for row in rows
-        if row.run.curve is not None and row.run.end.status == "reached"
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else None
+    key = ["sparsity", "batch_size", "trial"]
+    reached = trials.loc[trials["status"] == "reached", key]
+    try:
+        found = curves_table(store).merge(reached, on=key)
+    except InputError:
+        return None
+    return found[[*CURVE, *key]] if len(found) else None

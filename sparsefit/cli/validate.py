@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=float,
     default=0.2,
     show_default=True,
-    help="Share of work over linear scaling at the critical batch size.",
+    help="A batch size is critical where the work K·B exceeds its least by this share.",
 )
 @click.option(
     "--first-batch-size",
@@ -78,7 +78,7 @@ def command(
     from sparsefit.fitting.validation import validate
 
     known = [decomposition_file.load(path) for path in decompositions]
-    cells, about = read_all(tables)
+    cells, about = read_all(tables, batch_column, steps_column)
     result = validate(
         cells,
         known,
@@ -106,17 +106,25 @@ def command(
         sys.exit(1)
 
 
-def read_all(paths: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_all(
+    paths: tuple[str, ...], batch_column: str | None, steps_column: str | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return the rows of all tables as text, and where they came from."""
     import pandas as pd
 
     from sparsefit.fitting.cells import EUROPEAN
+    from sparsefit.fitting.columns import find_columns
 
     if paths.count("-") > 1:
         raise InputError("- stands twice; standard input can be read once")
     found = [read(path) for path in paths]
+    for path, (table, _) in zip(paths, found, strict=True):
+        if table.attrs.get(EUROPEAN):  # points in it may separate thousands, whatever the others hold
+            try:
+                find_columns(table, batch_column=batch_column, steps_column=steps_column)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
     cells = pd.concat([table for table, _ in found], ignore_index=True)
-    cells.attrs[EUROPEAN] = any(table.attrs.get(EUROPEAN) for table, _ in found)
     return cells.fillna(""), {"path": ", ".join(paths), "sha256": ", ".join(digest for _, digest in found)}
 
 

@@ -86,9 +86,7 @@ def gradient_noise(
         terms.append((squares.sum(1) * scale).numpy())
         by_entry += scale @ squares
         done += len(squares)
-    beta = mean_interval(
-        np.concatenate(terms), confidence, exhaustive=len(drawn) == size and importance[0] == 1
-    )
+    beta = mean_interval(np.concatenate(terms), confidence, exhaustive=len(drawn) == size)
     return GradientNoise(beta, objective.shares(by_entry))
 
 

@@ -64,7 +64,8 @@ class Objective:
     indices : Tensor, optional
         int64: the examples that f averages over; all of them by default.
     masks : mapping of str to Tensor, optional
-        Bool, by parameter name; False is pruned. A pruned weight is 0 and its gradient counts as 0.
+        Bool, by parameter name; False is pruned. A pruned weight is 0 and its gradient counts as 0, as does
+        that of a parameter that is not trained (``requires_grad`` False).
     loss : callable, optional
         See `Loss`; cross-entropy by default.
     block : int
@@ -113,6 +114,8 @@ class Objective:
             for name, p in named.items()
         ]
         self.mask = torch.cat([mask.reshape(-1) for mask in kept])
+        trained = [mask & p.requires_grad for mask, p in zip(kept, named.values(), strict=True)]
+        self.trained = torch.cat([mask.reshape(-1) for mask in trained])
         self.initial = self.flatten(network)
 
     def follow(self, network: nn.Module) -> Tensor:
@@ -155,7 +158,7 @@ class Objective:
             total += loss.item()
             gradient += part
             norms.append(by_output.flatten(1).double().square().sum(1))
-        return Evaluation(total / len(indices), gradient.mul_(self.mask) / len(indices), torch.cat(norms))
+        return Evaluation(total / len(indices), gradient.mul_(self.trained) / len(indices), torch.cat(norms))
 
     def per_example(self, weights: Tensor, indices: Tensor) -> Iterator[Tensor]:
         """Yield the gradients of single examples, ``(b, P)`` for one block of `indices` after another.
@@ -170,7 +173,7 @@ class Objective:
         weights = weights.detach()
         size = min(self.block, max(1, PER_EXAMPLE_ENTRIES // len(weights)))
         for chosen in indices.split(size):
-            yield gradients(weights, self.images[chosen], self.labels[chosen]).detach().mul_(self.mask)
+            yield gradients(weights, self.images[chosen], self.labels[chosen]).detach().mul_(self.trained)
 
     def shares(self, squares: Tensor) -> dict[str, float]:
         """Return the part of each layer in the sum of a vector of squares, ``(P,)``; they add up to 1."""

@@ -53,9 +53,10 @@ def save(path: str | Path, masks: Mapping[str, Tensor], **metadata: Any) -> None
         "shapes": {name: list(mask.shape) for name, mask in masks.items()},
         **metadata,
     }
-    arrays = {name: np.packbits(mask.cpu().numpy().ravel()) for name, mask in masks.items()}
+    arrays: dict[str, Any] = {"/": np.array(json.dumps(header))}
+    arrays |= {name: np.packbits(mask.cpu().numpy().ravel()) for name, mask in masks.items()}
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{"/": np.array(json.dumps(header))}, **arrays)
+    np.savez_compressed(content, **arrays)
     write_whole(Path(path), content.getvalue())
 
 

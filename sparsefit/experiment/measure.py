@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from sparsefit.experiment.gradients import Evaluation, Objective
 from sparsefit.experiment.network import TorchNetwork
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.smoothness import PAPER_GAMMAS, local_smoothness
-from sparsefit.experiment.trial import accumulate_gradient
+from sparsefit.experiment.trial import accumulate_gradient, broken
 from sparsefit.experiment.workload import Workload, check_sparsity
 from sparsefit.trajectory import Point, Trajectory
 
@@ -173,6 +174,23 @@ class Repetition:
             torch.manual_seed(self.seed)  # for models that draw numbers while they train
             return self._trajectory(sparsity, progress)
 
+    def _check_model(self, objective: Objective, network: nn.Module) -> None:
+        """Refuse a user's model whose gradients cannot be had, before it is trained."""
+        first = objective.indices[:2]
+        remedy = (
+            "decompose needs gradients of single examples in evaluation mode: no layers that mix examples "
+            "there, no forward pass that depends on the values of its input, and each weight in a layer"
+        )
+        with (
+            model.blamed(self.workload.model, "cannot be measured", remedy),
+            torch.random.fork_rng(devices=[]),
+        ):
+            objective.evaluate(objective.initial, first)
+            next(objective.per_example(objective.initial, first))
+        with model.blamed(self.workload.model, "cannot be trained"), torch.random.fork_rng(devices=[]):
+            images, labels = (part[first] for part in (self.dataset.train_images, self.dataset.train_labels))
+            TorchNetwork(copy.deepcopy(network)).add_gradient(images, labels, 2)
+
     def _trajectory(self, sparsity: float, progress: Callable[[str], None]) -> Trajectory:
         choices = self.choices
         images, labels = self.dataset.train_images, self.dataset.train_labels
@@ -192,6 +210,8 @@ class Repetition:
         objective = Objective(
             network, images, labels, indices=torch.from_numpy(self.order.train), masks=masks
         )
+        if self.workload.model not in model.MODELS:
+            self._check_model(objective, network)
         ruler = Ruler(objective, choices, self.seed, self.confidence)
         trained = TorchNetwork(network)
         batches = self.batches()
@@ -211,6 +231,8 @@ class Repetition:
             batch = torch.from_numpy(next(batches))
             loss = accumulate_gradient(trained, optimizer, images, labels, batch)
             if not np.isfinite(loss):
+                if step == 1:
+                    raise broken(loss)
                 raise InputError(
                     f"training diverged at step {step} (sparsity {sparsity:g}, seed {self.seed}): "
                     f"choose a learning rate below {choices.metaparameters['learning_rate']:g}"

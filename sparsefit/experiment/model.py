@@ -6,11 +6,12 @@ The built-in models are chains of named, plain torch layers, so that `sparsefit.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -175,7 +176,7 @@ def build(name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> n
         torch.manual_seed(seed)
         try:
             model = function(tuple(input_shape), n_classes)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"model {name!r}, called with input_shape={tuple(input_shape)} and n_classes={n_classes}, "
                 f"raised {type(error).__name__}: {error}"
@@ -187,6 +188,25 @@ def build(name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> n
     else:
         check_output(model, name, input_shape, n_classes)
     return model
+
+
+def check_seeded(model: nn.Module, name: str, input_shape: Sequence[int], n_classes: int, seed: int) -> None:
+    """Refuse a user's model whose weights, built once more, are others; see `build`."""
+    if digest(model) != digest(build(name, input_shape, n_classes, seed)):
+        raise InputError(
+            f"model {name!r}, built twice from one seed, has other initial weights each time; only torch's "
+            "generator is seeded: draw numbers from it, not from numpy's or Python's"
+        )
+
+
+@contextlib.contextmanager
+def blamed(name: str, problem: str, remedy: str = "") -> Iterator[None]:
+    """Let what a user's model raises end the block as an error that says what it was asked for."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"model {name!r} {problem}: {reason}{remedy and '; '}{remedy}") from error
 
 
 def check_output(model: nn.Module, name: str, input_shape: Sequence[int], n_classes: int) -> None:
@@ -214,7 +234,8 @@ def check_output(model: nn.Module, name: str, input_shape: Sequence[int], n_clas
 def digest(model: nn.Module) -> str:
     """Return the SHA-256 of a model's parameters and buffers: names, shapes, values."""
     found = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         found.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
@@ -253,7 +274,7 @@ def import_function(name: str) -> Callable[..., object]:
         )
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever the user's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         raise InputError(
             f"model {name!r} cannot be imported: {type(error).__name__}: {error}; the module must be on the "
             "Python path (PYTHONPATH) and hold the function"

@@ -114,7 +114,8 @@ class LiveReport(Report):
             console=console,
         )
         self._task = self._progress.add_task("trials", total=None, left="")
-        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=2)
+        # A thread that refreshed would read what this one is changing.
+        self._live = Live(console=console, get_renderable=self.render, auto_refresh=False)
 
     def __enter__(self) -> LiveReport:
         """Start the display."""
@@ -124,6 +125,15 @@ class LiveReport(Report):
     def __exit__(self, *error: object) -> None:
         """Leave the last state on the terminal."""
         self._live.stop()
+
+    def begin(self, schedule: Schedule) -> None:
+        """Show what earlier sessions left."""
+        super().begin(schedule)
+        self.show()
+
+    def show(self) -> None:
+        """Draw table and bar anew."""
+        self._live.refresh()
 
     def render(self) -> Group:
         """Return table and bar."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from sparsefit.experiment.network import Network, TorchNetwork
 from sparsefit.experiment.optimizer import Optimizer
 from sparsefit.experiment.records import RepeatSpec, TrialEnd, TrialSpec
 from sparsefit.experiment.study import Definition
-from sparsefit.experiment.trial import Budget, train
+from sparsefit.experiment.trial import Budget, broken, train
 
 
 class TrialRunner:
@@ -122,14 +123,14 @@ class TrialRunner:
         """Refuse a model that cannot be built, pruned or trained before anything is kept; describe it."""
         if self.definition.backend == "sparse":
             load_core()
-        initial = model.build(
-            self.definition.workload.model, self.dataset.input_shape, self.dataset.n_classes, seed=0
-        )
+        name, dataset = self.definition.workload.model, self.dataset
+        initial = model.build(name, dataset.input_shape, dataset.n_classes, seed=0)
         if sparse := list(filter(None, self.definition.sparsities)):
             names = prune.prunable(initial, biases=self.definition.workload.prune_biases)
             sizes = {name: parameter.numel() for name, parameter in initial.named_parameters()}
             prune.kappa(sum(sizes[name] for name in names), max(sparse))
-        if self.definition.workload.model not in model.MODELS:
+        if name not in model.MODELS:
+            model.check_seeded(initial, name, dataset.input_shape, dataset.n_classes, seed=0)
             self._check_training(initial)
         return model.describe(initial)
 
@@ -137,18 +138,40 @@ class TrialRunner:
         """Refuse a user's model that cannot be made sparse, or trained on the smallest part of a batch."""
         masks = prune.keep_all(initial)
         for name in prune.prunable(initial, biases=False) if any(self.definition.sparsities) else ():
-            masks[name][(0,) * masks[name].dim()] = False  # one that keeps everything needs no sparse layer
-        made, _ = self._with_masks(copy.deepcopy(initial), masks)
+            masks[name].view(-1)[::2] = False  # one that keeps everything needs no sparse layer
+        made, rest = self._with_masks(copy.deepcopy(initial), masks)
+        workload = self.definition.workload
+        Optimizer(made.parameters(), workload.optimizer, workload.schedule, self.settings[0], rest)
+        self._check_masks(made, initial, masks)
         most = made.micro_batch
         n = min(size % most or most for size in self.definition.batch_sizes)
         try:
             with torch.random.fork_rng(devices=[]):
-                made.add_gradient(self.dataset.train_images[:n], self.dataset.train_labels[:n], n)
+                loss = made.add_gradient(self.dataset.train_images[:n], self.dataset.train_labels[:n], n)
         except Exception as error:
             raise InputError(
-                f"model {self.definition.workload.model!r} cannot be trained on {n} images at once, the "
+                f"model {workload.model!r} cannot be trained on {n} images at once, the "
                 f"smallest part of a batch (large ones are cut into {most}): {type(error).__name__}: {error}"
             ) from error
+        if not math.isfinite(loss):
+            raise broken(loss)
+
+    def _check_masks(self, made: Network, initial: nn.Module, masks: prune.Masks) -> None:
+        """Refuse a model that computes with weights which its masks do not reach."""
+        logits = []
+        for network in (made, TorchNetwork(initial)):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)  # for models that draw numbers
+                logits.append(network.evaluate(self.dataset.train_images[:2]))
+            prune.apply(initial, masks)  # after the first, which may reach these weights
+        # Kernels add up in another order, off by 1e-5 or so; a layer without its mask changes them wholly.
+        error = float((logits[0] - logits[1]).abs().max())
+        if error > 0.01 * float(logits[1].abs().max()):
+            raise InputError(
+                f"model {self.definition.workload.model!r} computes something else with sparse layers than "
+                f"with masked weights (logits differ by {error:.2g}): it reaches its layers or weights by a "
+                "way of its own; call each layer by its attribute, or use the backend 'dense'"
+            )
 
     def network(self, seed: int, sparsity: float) -> tuple[Network, dict[nn.Parameter, Tensor]]:
         """Return the pruned model at its initial weights, and the masks that its layers do not apply.

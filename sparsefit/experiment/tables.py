@@ -79,7 +79,7 @@ def steps_table(store: Store) -> pd.DataFrame:
 
     Of equal trials the one with the lower number wins. ``steps`` is empty if none reached the goal;
     ``max_steps`` then is the step up to which every trial that did not diverge is known to have missed it,
-    and ``status`` is ``diverged`` if there is no such trial.
+    and ``status`` is ``diverged`` if all trials of the study did.
     ``unfinished`` counts trials that did not run, or not far enough.
     """
     content = store.content

@@ -88,10 +88,7 @@ def train(
         samples += len(batch)
         if not math.isfinite(loss):
             if step == 1:
-                raise InputError(
-                    f"the loss of the untrained model is {loss}: its outputs must be finite; "
-                    "check the model's initialisation and its forward pass"
-                )
+                raise broken(loss)
             status = "diverged"
             break
         optimizer.step(step - 1)
@@ -115,6 +112,14 @@ def train(
         evaluated=check.evaluated,
         floor=check.floor,
         curve=np.array(curve).reshape(-1, 4) if curves else None,
+    )
+
+
+def broken(loss: float) -> InputError:
+    """Return the error of a model whose loss is not finite before the first update."""
+    return InputError(
+        f"the loss of the untrained model is {loss}: its outputs must be finite; "
+        "check the model's initialisation and its forward pass in training mode"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
@@ -39,6 +40,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling": ("sobol", "scrambled-sobol"),
 }
 """Keys whose value is one of a few words."""
+
+MOST = 2**63 - 1
+"""Largest whole number that the file of a sweep holds."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,21 @@ class Workload:
     description: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or self.name.strip() == ".." or set(self.name) & set("/\\\0"):
+        unfit = any(letter in "/\\" or unicodedata.category(letter) == "Cc" for letter in self.name)
+        if not self.name.strip() or self.name.strip() == ".." or unfit:
             raise InputError(f"name: got {self.name!r}, allowed a word that can name a folder")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise InputError(f"{key}: got {getattr(self, key)!r}, allowed {', '.join(allowed)}")
-        if self.model not in MODELS and ":" not in self.model:
+        if self.model not in MODELS and not all(self.model.partition(":")):
             raise InputError(
                 f"model: got {self.model!r}, allowed {', '.join(MODELS)}, package.module:function"
             )
         if not 0 < self.goal_error < 1:
             raise InputError(f"goal_error: got {self.goal_error}, allowed an error rate above 0 and below 1")
         for key in ("eval_interval", "max_steps", "trials"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key}: got {getattr(self, key)}, allowed 1 or more")
+            if not 1 <= getattr(self, key) <= MOST:
+                raise InputError(f"{key}: got {getattr(self, key)}, allowed 1 to {MOST}")
         if self.sampling_seed < 0:
             raise InputError(f"sampling_seed: got {self.sampling_seed}, allowed 0 or more")
         if self.eval_interval > self.max_steps:
@@ -179,7 +184,7 @@ def load(name_or_path: str | Path) -> Workload:
             f"unknown workload {text!r}; known: {', '.join(names())}, or the path of a .toml file"
         )
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return parse(content, path.stem, str(path))

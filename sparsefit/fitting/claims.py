@@ -109,7 +109,8 @@ CATALOGUE: dict[str, Description] = {
     "learning_rate_range": Description(
         "The range of learning rates that reach the goal is narrower in the sparse network",
         "decades, sparse less dense, mean over batch sizes",
-        "Student's t interval over batch sizes: fails if it lies above 0, holds if it lies below.",
+        "Compared with changes in which trials at random swap their dense and sparse outcome: with p below "
+        "1 - confidence it holds if the range is narrower, fails if it is wider.",
     ),
     "metaparameter_boundary": Description(
         "A line over log(learning rate) and log(1 - momentum) separates complete from incomplete trials",

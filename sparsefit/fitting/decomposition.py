@@ -166,12 +166,18 @@ def quantities_of(trajectory: Trajectory, f_inf: float | str) -> dict[str, float
     1 in theory.
     """
     points = trajectory.points
+    where = f"at sparsity {trajectory.sparsity:g}, seed {trajectory.seed}"
+    if still := [point.step for point in points if point.gradient_squared_norm == 0]:
+        raise InputError(
+            f"the gradient over the training set is 0 at step {still[0]} {where}: training has come to its "
+            "end there; measure fewer steps, or choose another learning rate"
+        )
     bottom = min(point.loss for point in points) if f_inf == "lowest" else float(f_inf)
     delta = 2 * (points[0].loss - bottom)
     if delta <= 0:
         raise InputError(
-            f"f_inf: got {bottom:g}, but f(w_1) is {points[0].loss:g} at sparsity {trajectory.sparsity:g}, "
-            f"seed {trajectory.seed}; it must lie below (0 is a bound of every cross-entropy)"
+            f"f_inf: got {bottom:g}, but f(w_1) is {points[0].loss:g} {where}; "
+            "it must lie below (0 is a bound of every cross-entropy)"
         )
     rate = trajectory.learning_rate
     smoothness = float(np.mean([point.smoothness for point in trajectory.later]))
@@ -201,8 +207,8 @@ def quantities_of(trajectory: Trajectory, f_inf: float | str) -> dict[str, float
     for name, value in numbers.items():
         if not (np.isfinite(value) and value > 0):
             raise InputError(
-                f"{name} is {value} at sparsity {trajectory.sparsity:g}, seed {trajectory.seed}, so it has "
-                "no logarithm; training diverged or stood still: choose another learning rate"
+                f"{name} is {value} {where}, so it has no logarithm; training diverged or stood still: "
+                "choose another learning rate"
             )
     return numbers
 

@@ -11,7 +11,7 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.columns import find_columns, listed
 from sparsefit.fitting.fit import fit_curve
 from sparsefit.fitting.ratios import compare_to_dense
-from sparsefit.fitting.reading import as_text, read_table
+from sparsefit.fitting.reading import open_table
 from sparsefit.fitting.results import CurveFit, FitResult
 from sparsefit.fitting.steps import Measurements, measure_steps
 from sparsefit.fitting.verdict import LEAST_BATCH_SIZES
@@ -61,17 +61,7 @@ def fit(
         raise InputError(f"by: got the text {by!r}, allowed is a sequence of columns, such as [{by!r}]")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: got {confidence}, allowed is a number between 0 and 1, such as 0.95")
-    about: dict[str, Any] = {"path": None, "sha256": None}
-    if isinstance(table, str | Path):
-        cells, source = read_table(table)
-        about = {"path": source.path, "sha256": source.sha256}
-    elif hasattr(table, "columns"):
-        cells = as_text(table)
-    else:
-        raise InputError(
-            f"table: got a {type(table).__name__}, allowed is a DataFrame with columns such as batch_size "
-            "and steps, or a path; pandas.DataFrame(...) or .reset_index() makes one"
-        )
+    cells, about = open_table(table)
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     measured = measure_steps(cells, columns, eval_interval=eval_interval, max_steps=max_steps)
     about |= {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.json_fields import as_count, as_number, as_object, as_text, needed, shown
 
 Row = dict[str, Any]
 """One trial: a row of the trials table."""
@@ -18,33 +20,55 @@ NOTE = "_internal_sparsefit"
 METAPARAMETERS = ("learning_rate", "momentum", "decay_steps", "end_learning_rate_factor")
 """Metaparameters of the built-in workloads, in the release's order of axes."""
 
+LARGEST = 2**63 - 1
+"""Whole number of a column of a table."""
 
-def load_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or say what is wrong with the file."""
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the name of a file before what is wrong with its fields."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds {type(content).__name__}, expected an object with keys")
-    return content
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def need(content: Mapping[str, Any], key: str, path: Path) -> Any:
-    """Return the value of a key, or say which file lacks it."""
-    if key not in content:
-        raise InputError(f"{path} has no key {key!r}; it has {', '.join(content) or 'none'}")
-    return content[key]
+def as_whole(value: Any, where: str, least: int = 1) -> int:
+    """Return a whole number that a table can hold, also where it is written as 256.0."""
+    count = as_count(int(value) if isinstance(value, float) and value.is_integer() else value, where, least)
+    if count > LARGEST:
+        raise InputError(f"{where}: got {shown(value)}, allowed a whole number up to {LARGEST}")
+    return count
 
 
-def need_number(content: Mapping[str, Any], key: str, path: Path) -> Any:
-    """Return the number that a key holds, or say which file lacks it."""
-    value = need(content, key, path)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{path}: {key} is {value!r}, expected a number")
-    return value
+NOTED: dict[str, Callable[[Any, str], Any]] = {
+    "workload": as_text,
+    "schedule": as_text,
+    "comparison": as_text,
+    "goal_error": as_number,
+    "sparsity": as_number,
+    "max_steps": as_whole,
+    "eval_interval": as_whole,
+}
+"""How the fields of the note that a reader of folders uses are read."""
+
+
+def read_note(content: Mapping[str, Any]) -> Row:
+    """Return the note of a trial, empty in a foreign file; the fields that are used are as they must be."""
+    own = dict(as_object(content.get(NOTE, {}), NOTE))
+    for name, read in NOTED.items():
+        if own.get(name) is not None:
+            own[name] = read(own[name], f"{NOTE}.{name}")
+    return own
+
+
+def read_parameters(content: Mapping[str, Any]) -> Row:
+    """Return the metaparameters of a trial; those that are numbers are finite."""
+    found = as_object(needed(content, "parameters", ""), "parameters")
+    for name, value in found.items():
+        if isinstance(value, float):
+            as_number(value, f"parameters.{name}")
+    return dict(found)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

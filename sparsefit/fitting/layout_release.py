@@ -7,19 +7,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.json_fields import as_list, as_number, as_object, as_text, needed, read_json
 from sparsefit.fitting.layout_files import (
     METAPARAMETERS,
     NOTE,
     Row,
-    load_json,
-    need,
-    need_number,
+    as_whole,
+    named,
     note,
     parameters,
+    read_note,
+    read_parameters,
     with_parameters,
     write_json,
 )
@@ -45,26 +48,26 @@ PARAMETER_CONFIGS = {
 """What the release writes into every ``study.json``, whatever the study searches."""
 
 
-def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
+def read_study(path: Path, content: Mapping[str, Any], goal: Goal) -> list[Row]:
     """Return the trials of one working folder, given its ``study.json``; runs that did not end have none."""
-    kinds = need(content, "mparams_kind", path)
-    study = {
-        "workload": "-".join(str(need(content, key, path)) for key in ("dataset", "model", "optimizer")),
-        "dataset": content["dataset"],
-        "model": content["model"],
-        "optimizer": content["optimizer"],
-        "schedule": "linear" if "decay_steps" in kinds else "constant",
-        "goal_error": need_number(content, "goal_error", path),
-        "comparison": "<=",
-        "sparsity": need_number(content, "sparsity", path),
-        "batch_size": need_number(content, "batch_size", path),
-    }
+    with named(path):
+        names = {key: as_text(needed(content, key, ""), key) for key in ("dataset", "model", "optimizer")}
+        kinds = as_list(needed(content, "mparams_kind", ""), "mparams_kind")
+        study = {
+            "workload": "-".join(names.values()),
+            **names,
+            "schedule": "linear" if "decay_steps" in kinds else "constant",
+            "goal_error": as_number(needed(content, "goal_error", ""), "goal_error"),
+            "comparison": "<=",
+            "sparsity": as_number(needed(content, "sparsity", ""), "sparsity"),
+            "batch_size": as_whole(needed(content, "batch_size", ""), "batch_size"),
+        }
+        interval = as_whole(needed(content, "check_interval", ""), "check_interval")
     if goal.error not in (None, study["goal_error"]):
         raise InputError(
             f"{path}: the release's layout keeps the steps to its own goal, {study['goal_error']:g}, and no "
             "curves: leave out --goal-error"
         )
-    interval = need_number(content, "check_interval", path)
     rows = []
     for run in path.parent.glob("run-*"):
         metadata = run / "batch-science" / "metadata.json"
@@ -76,14 +79,16 @@ def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
 
 def read_trial(path: Path, trial: int, study: Row, interval: int, goal: Goal) -> Row:
     """Return one trial of a study."""
-    content = load_json(path)
-    word = str(need(content, "status", path)).lower()
-    number = need_number(content, "steps-to-result", path)
+    content = as_object(read_json(path), str(path))
+    with named(path):
+        word = as_text(needed(content, "status", ""), "status").lower()
+        number = as_whole(needed(content, "steps-to-result", ""), "steps-to-result", min(NUMBERS.values()))
+        own = read_note(content)
+        setting = read_parameters(content)
     if word not in STATUS:
         raise InputError(f"{path}: status is {content['status']!r}, allowed {', '.join(STATUS)}")
     if (word == "complete") != (number > 0) or number != NUMBERS.get(word, number):
         raise InputError(f"{path}: status {word} does not go with steps-to-result {number}")
-    own = content.get(NOTE, {})
     status = STATUS[word]
     if status == "not_reached" and own.get("status") == "capped":
         status = "capped"
@@ -97,7 +102,7 @@ def read_trial(path: Path, trial: int, study: Row, interval: int, goal: Goal) ->
     row |= {
         name: value for name, value in own.items() if name not in row or name in ("workload", "comparison")
     }
-    return with_parameters(row, need(content, "parameters", path))
+    return with_parameters(row, setting)
 
 
 def write_study(folder: Path, rows: list[Row]) -> None:

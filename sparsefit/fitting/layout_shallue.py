@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.json_fields import as_number, as_object, as_text, needed, read_json
 from sparsefit.fitting.layout_files import (
     METAPARAMETERS,
     NOTE,
     Row,
-    load_json,
-    need,
-    need_number,
+    as_whole,
+    named,
     note,
     parameters,
+    read_note,
+    read_parameters,
     with_parameters,
     write_json,
 )
@@ -41,11 +43,12 @@ BOUND = "bound"
 """Field of the note of a trial whose measurements are a bound in place of its curve."""
 
 
-def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
+def read_study(path: Path, content: Mapping[str, Any], goal: Goal) -> list[Row]:
     """Return the trials of one study, given its ``study.json``; INCOMPLETE ones are left out."""
-    names = {key: need(content, key, path) for key in ("dataset", "model", "optimizer")}
-    study = {"workload": "-".join(map(str, names.values())), **names, "schedule": None}
-    study["batch_size"] = need_number(content, "batch_size", path)
+    with named(path):
+        names = {key: as_text(needed(content, key, ""), key) for key in ("dataset", "model", "optimizer")}
+        size = as_whole(needed(content, "batch_size", ""), "batch_size")
+    study = {"workload": "-".join(names.values()), **names, "schedule": None, "batch_size": size}
     rows = []
     for metadata in sorted(path.parent.glob("*/metadata.json")):
         row = read_trial(metadata, study, goal)
@@ -56,9 +59,14 @@ def read_study(path: Path, content: dict[str, Any], goal: Goal) -> list[Row]:
 
 def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
     """Return one trial, or None if it stopped for a reason that says nothing about the goal."""
-    content = load_json(path)
-    code = str(need(content, "status", path)).upper()
-    own = content.get(NOTE, {})
+    content = as_object(read_json(path), str(path))
+    with named(path):
+        code = as_text(needed(content, "status", ""), "status").upper()
+        trial = as_whole(needed(content, "trial_id", ""), "trial_id", 0)
+        setting = read_parameters(content)
+        own = read_note(content)
+        if own.get(BOUND):
+            as_number(needed(own, "goal_error", NOTE), f"{NOTE}.goal_error")
     if code not in CODES.values():
         raise InputError(f"{path}: status is {content['status']!r}, allowed COMPLETE, INCOMPLETE, INFEASIBLE")
     if code == "INCOMPLETE" and own.get("status") != "capped":
@@ -70,7 +78,7 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
         )
     comparison = own.get("comparison", goal.comparison)
     known = {"goal_error": error, "comparison": comparison, "sparsity": own.get("sparsity", 0.0)}
-    row = study | known | {"trial": need(content, "trial_id", path)}
+    row = study | known | {"trial": trial}
     if own.get(BOUND) and error != own.get("goal_error"):
         raise InputError(
             f"{path}: this trial was written without its curve, so that only its own goal, "
@@ -83,13 +91,13 @@ def read_trial(path: Path, study: Row, goal: Goal) -> Row | None:
     if code == "INFEASIBLE" and row.get("status") != "reached":
         row |= {"status": "diverged", "steps": None, "max_steps": None, "eval_interval": None}
     elif code == "INCOMPLETE" and row["status"] != "reached":
-        row |= {"status": "capped", "max_steps": own["max_steps"]}
+        row |= {"status": "capped", "max_steps": own.get("max_steps", row["max_steps"])}
     if goal.error is None:
         row["max_steps"] = own.get("max_steps", row["max_steps"])
         row["eval_interval"] = own.get("eval_interval", row["eval_interval"])
     row["workload"], row["schedule"] = own.get("workload", row["workload"]), own.get("schedule")
     row |= {name: value for name, value in own.items() if name not in row and name != BOUND}
-    return with_parameters(row, need(content, "parameters", path))
+    return with_parameters(row, setting)
 
 
 def outcome(path: Path, error: float, comparison: str, objective: str) -> Row:
@@ -128,6 +136,8 @@ def read_curve(path: Path, objective: str) -> pd.DataFrame:
             curve[name] = curve[name].astype(float)
         except ValueError as error:
             raise InputError(f"{path}: the column {name!r} holds something other than numbers") from error
+    if (curve["step"] % 1 != 0).any():
+        raise InputError(f"{path}: the column 'step' holds something other than whole numbers")
     curve = curve[curve["step"] > 0].sort_values("step", ignore_index=True)
     if curve.empty:
         raise InputError(f"{path} holds no measurement after step 0")

@@ -16,7 +16,8 @@ import pandas as pd
 
 from sparsefit.errors import InputError
 from sparsefit.fitting import layout_release, layout_shallue
-from sparsefit.fitting.layout_files import Row, load_json
+from sparsefit.fitting.json_fields import as_object, read_json
+from sparsefit.fitting.layout_files import Row
 from sparsefit.fitting.layout_shallue import OBJECTIVE
 
 LEADING = (
@@ -104,7 +105,7 @@ def read_folder(folder: str | Path, goal: Goal | None = None) -> pd.DataFrame:
         )
     rows: list[Row] = []
     for path in studies:
-        content = load_json(path)
+        content = as_object(read_json(path), str(path))
         reader = layout_release if "nruns" in content else layout_shallue
         rows.extend(reader.read_study(path, content, goal or Goal()))
     if not rows:
@@ -159,8 +160,7 @@ def write_folder(
         Unknown layout, missing columns, a folder that is not empty or cannot be written.
     """
     folder = Path(folder)
-    if layout not in LAYOUTS:
-        raise InputError(f"layout: got {layout!r}, allowed {', '.join(LAYOUTS)}")
+    check_layout(layout)
     if missing := [name for name in LEADING if name not in trials.columns]:
         raise InputError(f"the table has no column {missing[0]!r}; a trials table has {', '.join(LEADING)}")
     if folder.is_dir() and any(folder.iterdir()):
@@ -176,6 +176,12 @@ def write_folder(
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error}") from error
     return len(studies)
+
+
+def check_layout(layout: str) -> None:
+    """Refuse a layout that nothing writes."""
+    if layout not in LAYOUTS:
+        raise InputError(f"layout: got {layout!r}, allowed {', '.join(LAYOUTS)}")
 
 
 def clean(row: Mapping[Any, Any]) -> Row:

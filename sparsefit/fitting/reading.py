@@ -13,7 +13,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError, MissingDependencyError
 from sparsefit.fitting.cells import EUROPEAN
@@ -82,6 +82,27 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Source]:
     if table.empty:
         raise InputError(f"{name}: there is a header but no row below it; add one row per measurement")
     return table, Source(name, hashlib.sha256(raw).hexdigest(), len(table))
+
+
+def open_table(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the cells of a DataFrame or a file as text, and ``path`` and ``sha256`` of the file.
+
+    Both are None for a DataFrame.
+
+    Raises
+    ------
+    InputError
+        Neither of the two, or what `read_table` refuses.
+    """
+    if isinstance(table, str | Path):
+        cells, source = read_table(table)
+        return cells, {"path": source.path, "sha256": source.sha256}
+    if not hasattr(table, "columns"):
+        raise InputError(
+            f"table: got a {type(table).__name__}, allowed is a DataFrame with columns such as batch_size "
+            "and steps, or a path; pandas.DataFrame(...) or .reset_index() makes one"
+        )
+    return as_text(table), {"path": None, "sha256": None}
 
 
 def read_bytes(name: str) -> bytes:

@@ -26,7 +26,7 @@ from sparsefit.fitting.columns import find_columns
 from sparsefit.fitting.critical_batch_sizes import OVERHEAD, critical_batch_sizes
 from sparsefit.fitting.decomposition import Decomposition
 from sparsefit.fitting.fit_table import fit
-from sparsefit.fitting.reading import as_text, read_table
+from sparsefit.fitting.reading import open_table
 from sparsefit.fitting.results import FitResult
 from sparsefit.fitting.validation_records import Claim, ValidationResult
 from sparsefit.fitting.verdict import GRID_UNITS, LEAST_BATCH_SIZES
@@ -76,12 +76,7 @@ def validate(
     for name, value in (("overhead", overhead), ("first_batch_size", first_batch_size)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name}: got {value}, allowed is a finite number above 0")
-    about = {}
-    if isinstance(table, str | Path):
-        cells, source = read_table(table)
-        about = {"path": source.path, "sha256": source.sha256}
-    else:
-        cells = as_text(table)
+    cells, about = open_table(table)
     columns = find_columns(cells, by=by, batch_column=batch_column, steps_column=steps_column)
     found = fit(
         cells,

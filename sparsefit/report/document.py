@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from sparsefit.report import catalogue, content
 from sparsefit.report.catalogue import Entry
 from sparsefit.report.folder import write_folder
 from sparsefit.report.material import Material, Workload
+from sparsefit.report.processes import start_processes
 from sparsefit.report.style import Files, render
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def write_report(material: Material, folder: Path, *, processes: int = 1) -> int
 def make_all(entries: list[Entry], processes: int) -> list[Made]:
     """Gather the data of every figure and draw those that have some."""
     if processes > 1 and len(entries) > ALONE:
-        with ProcessPoolExecutor(processes) as pool:
+        with start_processes(processes) as pool:
             return list(pool.map(make, entries))
     return [make(entry) for entry in entries]
 

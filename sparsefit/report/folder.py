@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sparsefit import __version__
@@ -64,9 +64,11 @@ def written_files(folder: Path) -> list[Path]:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by relative name, with the manifest; an older report in the folder goes first.
+    """Write files by relative name, with the manifest, in the place of an older report.
 
-    Everything is written beside the folder before anything in it changes. Files that others put there stay.
+    Everything is written beside the folder before anything in it changes. Then a manifest of old and new
+    files comes first and that of the new ones last, so that a later run accepts what an interrupted one left.
+    Files that others put there stay.
 
     Raises
     ------
@@ -74,21 +76,31 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         The folder cannot be written.
     """
     check_folder(folder)
-    manifest = {"schema": SCHEMA, "version": __version__, "files": sorted([*files, MANIFEST])}
-    content = {**files, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+    root = folder.resolve()
+    new = {(root / name).resolve() for name in (*files, MANIFEST)}
+    old = set(written_files(folder)) - new if (folder / MANIFEST).exists() else set()
+    either = [*files, *(str(path.relative_to(root)) for path in old)]
     try:
         with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as part:
-            for name, data in content.items():
-                path = Path(part, name)
+            Path(part, "either").write_bytes(manifest(either))
+            for name, data in {**files, MANIFEST: manifest(files)}.items():
+                path = Path(part, "new", name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-            if (folder / MANIFEST).exists():
-                for path in written_files(folder):
-                    path.unlink(missing_ok=True)
             folder.mkdir(exist_ok=True)
-            for name in content:
+            os.replace(Path(part, "either"), folder / MANIFEST)
+            for name in files:
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(Path(part, name), target)
+                os.replace(Path(part, "new", name), target)
+            for path in old:
+                path.unlink(missing_ok=True)
+            os.replace(Path(part, "new", MANIFEST), folder / MANIFEST)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def manifest(names: Iterable[str]) -> bytes:
+    """Return the manifest of a report of these files and itself."""
+    content = {"schema": SCHEMA, "version": __version__, "files": sorted([*names, MANIFEST])}
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from sparsefit.fitting.results import CurveFit, Ratio
 from sparsefit.fitting.steps import measure_steps
 from sparsefit.fitting.validation import validate
 from sparsefit.fitting.validation_records import ValidationResult
+from sparsefit.report.processes import start_processes
 from sparsefit.report.source import COSTS, Source
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def combine(
         judge_family, decompositions=tuple(decompositions.values()), by=split, confidence=confidence
     )
     if processes > 1 and len(families) > ALONE:
-        with ProcessPoolExecutor(processes) as pool:
+        with start_processes(processes) as pool:
             validation = merge(list(pool.map(judge, families)))
     else:
         validation = merge([judge(family) for family in families])

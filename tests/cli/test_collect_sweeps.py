@@ -55,6 +55,7 @@ def test_two_sweeps_of_a_workload_give_one_table(swept, tmp_path):
     [
         (["--trials", "--repeats"], "give one of --trials, --repeats, --curves and --layout"),
         (["--layout", "release", "-o", "folder"], "take one input"),
+        (["--layout", "xml", "-o", "folder"], "layout: got 'xml', allowed release, shallue"),
     ],
 )
 def test_what_cannot_be_joined_is_said(swept, options, said):
@@ -73,3 +74,11 @@ def test_what_cannot_be_joined_is_said(swept, options, said):
 def test_tables_that_would_be_empty_say_what_to_do(new_sweep, finished, options, said):
     with pytest.raises(InputError, match=said):
         collect(new_sweep(0.9, finished), *options)
+
+
+@pytest.mark.parametrize("options", [[], ["--trials"], ["--layout", "release"]])
+def test_more_first_trials_than_a_sweep_has_are_told(new_sweep, options, tmp_path):
+    sweep = new_sweep(0.9, True)
+    said = collect(sweep, "--first", 9, *options, "-o", tmp_path / "more").stderr
+    assert f"{sweep} has 2 trials in each study, not the 9 of --first" in said
+    assert "--first" not in collect(sweep, "--first", 2, *options, "-o", tmp_path / "all").stderr

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,60 @@ def test_fit_of_another_workload_is_refused_before_anything_is_measured(study, m
     result = invoke("--sparse", "0.9", "--workload", "w1", "--fit", str(study.parent / "fit.json"), *SMALL)
     assert isinstance(result.exception, InputError)
     assert "no fit of the workload 'w1'" in str(result.exception)
+
+
+RECURRENT = """
+from torch import nn
+
+class Recurrent(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.rows, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, n_classes)
+
+    def forward(self, x):
+        return self.head(self.rows(x.squeeze(1))[0].mean(1))
+
+def recurrent(input_shape, n_classes):
+    return Recurrent(n_classes)
+
+def frozen(input_shape, n_classes):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, n_classes))
+    model[1].requires_grad_(False)
+    return model
+"""
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """Return the path of a study whose model is one of those above."""
+    (tmp_path / "own_model.py").write_text(RECURRENT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_model", raising=False)
+
+    def write(function):
+        path = tmp_path / "mine.toml"
+        text = (ROOT / "sparsefit" / "experiment" / "workloads" / "digits.toml").read_text()
+        path.write_text(text.replace('model = "simple-cnn-8x8"', f'model = "own_model:{function}"'))
+        return path
+
+    return write
+
+
+def test_a_model_without_gradients_of_single_examples_is_refused_with_the_reason(own_model):
+    result = invoke("--sparse", "0.9", "--workload", str(own_model("recurrent")), *SMALL)
+    assert isinstance(result.exception, InputError)
+    assert "cannot be measured: RuntimeError" in str(result.exception)
+    assert "needs gradients of single examples" in str(result.exception)
+
+
+def test_a_layer_that_is_not_trained_has_no_part_in_what_is_measured(own_model, tmp_path):
+    saved = tmp_path / "parts.json"
+    invoke(
+        "--sparse", "0.5", "--workload", str(own_model("frozen")), *SMALL, "--layers", "--save", str(saved)
+    )
+    text = saved.read_text()
+    assert '"1": 0.0' in text
+    assert '"3": 1.0' in text
 
 
 def test_momentum_0_is_a_momentum(tmp_path):

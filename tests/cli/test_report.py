@@ -223,6 +223,11 @@ def test_report_of_a_sweep_runs_without_torch_and_names_its_ancestry(tmp_path):
         assert name in text
     drawn = {path.stem.split("-", 2)[2] for path in (out / "figures").glob("01-*.csv")}
     assert {"figure-6-training-logs", "cost", "figure-3-trials-momentum"} <= drawn
+    (logs,) = (out / "figures").glob("*-figure-6-training-logs.csv")
+    rows = list(csv.DictReader(logs.read_text(encoding="utf-8").splitlines()))
+    best = [row for row in rows if (row["sparsity"], row["batch_size"]) == ("0.9", "64")]
+    assert [row["step"] for row in best] == [str(step) for step in range(2, 205, 2)]
+    assert {row["trial"] for row in best} == {"2"}
 
 
 def test_two_batch_sizes_have_no_residuals_and_no_profiles(tmp_path):

@@ -134,6 +134,9 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path):
 
 
 USER_MODEL = """
+import random
+import weakref
+
 import torch
 from torch import nn
 
@@ -203,6 +206,33 @@ def dropout(input_shape, n_classes):
     hidden = (nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5))
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, n_classes))
 
+class Burst(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)) * (float("nan") if self.training else 1.0)
+
+def burst(input_shape, n_classes):
+    return Burst(64, n_classes)
+
+def drawn(input_shape, n_classes):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+    nn.init.constant_(model[1].bias, random.random())
+    return model
+
+def gone(input_shape, n_classes):
+    raise SystemExit(3)
+
+class Weak(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(64, n_classes)
+        self.held = weakref.ref(self.layer)
+
+    def forward(self, x):
+        return self.held()(x.flatten(1))
+
+def weak(input_shape, n_classes):
+    return Weak(n_classes)
+
 def twice(input_shape, n_classes):
     layer = nn.Linear(64, 64)
     return nn.Sequential(nn.Flatten(), layer, nn.ReLU(), layer, nn.Linear(64, n_classes))
@@ -265,10 +295,14 @@ def test_a_users_model_that_has_a_layer_twice_or_in_other_layers_is_swept(user_s
         ("many", "must return logits of shape (2, 10), got (2, 20)"),
         ("pair", "must return logits of shape (2, 10), got tuple"),
         ("absent", "cannot be imported"),
+        ("burst", "the loss of the untrained model is nan"),
+        ("drawn", "only torch's generator is seeded"),
+        ("gone", "raised SystemExit: 3"),
+        ("weak", "computes something else with sparse layers than with masked weights"),
     ],
 )
 def test_a_users_model_that_fails_is_named_before_anything_is_written(user_study, function, words, tmp_path):
-    assert words in message("sweep", *user_study(function))
+    assert words in message("sweep", *user_study(function), "--sparsity", "0,0.5")
     assert not (tmp_path / "mine.db").exists()
 
 

@@ -190,6 +190,17 @@ def test_sweep_is_read_with_its_trials(tmp_path):
 def test_points_that_may_be_thousands_are_refused_beside_a_table_with_commas(tmp_path):
     one, other = tmp_path / "a.csv", tmp_path / "b.csv"
     one.write_text("batch_size;steps;loss\n8;8.055;0,1\n16;4.055;0,1\n32;2.055;0,1\n")
-    other.write_text("batch_size,steps\n64,1000\n128,600\n")
-    for tables in ([one], [one, other]):
-        assert "which may mean 8055 or three decimals" in refuse(*tables)
+    for last in ("600", "600.5"):
+        other.write_text(f"batch_size,steps\n64,1000\n128,{last}\n")
+        for tables in ([one], [one, other], [other, one]):
+            said = refuse(*tables)
+            assert "which may mean 8055 or three decimals" in said
+            assert str(one) in said
+
+
+def test_decimals_of_a_table_with_commas_are_read_beside_one_with_semicolons(tmp_path):
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_text("batch_size;steps\n8;8055,5\n16;4055\n32;2055\n")
+    other.write_text("batch_size,steps\n64,1055.125\n128,555.125\n")
+    found = read_json(one, other)
+    assert found["input"]["rows"] == 5

@@ -9,15 +9,9 @@ import pybind11
 import pytest
 
 from sparsefit.conv import cuda, kernels
-from tests.cuda.compiling import CXX, EMULATED, ROOT, compiled
+from tests.cuda.compiling import CXX, EMULATED, compiled, emulated_sources
 
-KERNELS = sorted(path.name for path in (ROOT / "csrc" / "cuda").glob("*.cu") if path.stem != "device")
-SOURCES = [
-    *(f"csrc/cuda/{name}" for name in KERNELS),
-    "csrc/bindings_cuda.cpp",
-    "csrc/packed.cpp",
-    "csrc/tests/emulated_core.cpp",
-]
+BINDINGS = ["csrc/bindings_cuda.cpp", "csrc/packed.cpp", "csrc/tests/emulated_core.cpp"]
 
 
 def load_emulated():
@@ -25,7 +19,7 @@ def load_emulated():
     name = "_emulated"
     include = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
     flags = ["-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas"]
-    command = [CXX, *EMULATED, *flags, *include, "-x", "c++", *SOURCES]
+    command = [CXX, *EMULATED, *flags, *include, "-x", "c++", *emulated_sources(), *BINDINGS]
     path, _ = compiled(command, f"{name}{importlib.machinery.EXTENSION_SUFFIXES[0]}")
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sparsefit.errors import InputError
+from sparsefit.fitting.layout_files import NOTE
 from sparsefit.fitting.layouts import LEADING, Goal, read_folder, write_folder
 
 
@@ -221,20 +222,23 @@ def damage(folder, what):
         (trial / "measurements.csv").write_text("step,loss\n1,2\n")
     elif what == "words":
         (trial / "measurements.csv").write_text("step,val/classification_error\n1,low\n")
+    elif what == "half a step":
+        (trial / "measurements.csv").write_text("step,val/classification_error\n1,0.1\ninf,0.1\n")
 
 
 @pytest.mark.parametrize(
     ("what", "part"),
     [
         ("not json", r"study\.json is not JSON"),
-        ("a list", r"study\.json holds list"),
-        ("no key", "has no key 'model'"),
-        ("text", "batch_size is 'many', expected a number"),
+        ("a list", r"study\.json: got \[\], allowed an object"),
+        ("no key", r"study\.json: model is missing"),
+        ("text", r"study\.json: batch_size: got 'many', allowed a whole number"),
         ("status", "status is 'DONE', allowed COMPLETE"),
         ("no curve", r"measurements\.csv cannot be read"),
         ("empty curve", "is not a table of measurements"),
         ("other curve", "has no column 'val/classification_error'"),
         ("words", "something other than numbers"),
+        ("half a step", "something other than whole numbers"),
     ],
 )
 def test_a_damaged_folder_is_refused_by_file(what, part, tmp_path):
@@ -242,6 +246,53 @@ def test_a_damaged_folder_is_refused_by_file(what, part, tmp_path):
     damage(tmp_path, what)
     with pytest.raises(InputError, match=part):
         read_folder(tmp_path, Goal(0.02))
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "said"),
+    [
+        ("study.json", "batch_size", "NaN", "batch_size: got nan, allowed a whole number"),
+        ("study.json", "batch_size", "16.5", "batch_size: got 16.5, allowed a whole number"),
+        ("study.json", "batch_size", "1" * 30, "allowed a whole number up to"),
+        ("study.json", "model", "3", "model: got 3, allowed a string"),
+        ("1/metadata.json", "trial_id", '"abc"', "trial_id: got 'abc', allowed a whole number"),
+        ("1/metadata.json", "parameters", "[1]", r"parameters: got \[1\], allowed an object"),
+        ("1/metadata.json", "parameters", '{"lr": NaN}', r"parameters\.lr: got nan, allowed a finite number"),
+        ("1/metadata.json", NOTE, "[1]", rf"{NOTE}: got \[1\], allowed an object"),
+        ("1/metadata.json", NOTE, '{"goal_error": "low"}', rf"{NOTE}\.goal_error: got 'low'"),
+        ("1/metadata.json", NOTE, '{"bound": true}', rf"{NOTE}\.goal_error is missing"),
+        ("1/metadata.json", "x", "[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_file_and_name(file, key, value, said, tmp_path):
+    put_shallue(tmp_path / "256", CURVES)
+    path = tmp_path / "256" / file
+    content = {name: kept for name, kept in json.loads(path.read_text()).items() if name != key}
+    path.write_text(f'{json.dumps(content)[:-1]}, "{key}": {value}}}')
+    with pytest.raises(InputError, match=said) as caught:
+        read_folder(tmp_path, Goal(0.02))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"batch_size": 64.5}, "batch_size: got 64.5, allowed a whole number"),
+        ({"check_interval": 0}, "check_interval: got 0, allowed a whole number, 1 or more"),
+        ({"mparams_kind": 3}, "mparams_kind: got 3, allowed a list"),
+        ({"sparsity": None}, "sparsity: got None, allowed a finite number"),
+    ],
+)
+def test_a_wrong_field_of_the_release_is_refused(change, said, tmp_path):
+    put_release(tmp_path / "a", [("complete", 300)], **change)
+    with pytest.raises(InputError, match=rf"study\.json: {said}"):
+        read_folder(tmp_path)
+
+
+def test_whole_numbers_with_a_point_are_read(tmp_path):
+    put_release(tmp_path / "a", [("complete", 300.0)], batch_size=64.0)
+    table = read_folder(tmp_path)
+    assert (table["batch_size"][0], table["steps"][0]) == (64, 300)
 
 
 @pytest.mark.parametrize(

@@ -384,34 +384,6 @@ def test_a_study_that_tried_fewer_settings_is_told_of():
     assert "studies have 1 to 3 trials" in "\n".join(measure(text).warnings)
 
 
-def test_trial_stopped_before_the_best_step_is_told_of():
-    """As successive halving stops trials: they might have reached the goal first."""
-    rows = [(size, trial, steps) for size in (8, 16) for trial, steps in enumerate((4000 // size, -1))]
-    table = pd.DataFrame(rows, columns=["batch_size", "trial", "steps"])
-    assert (
-        measure(table.to_csv(index=False), max_steps=100)
-        .warnings[0]
-        .startswith("2 studies have trials that were stopped")
-    )
-    assert measure(table.to_csv(index=False), max_steps=300).warnings[0].startswith("1 studies have trials")
-    assert measure(table.to_csv(index=False), max_steps=500).warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("interval", "plateau", "warned"), [(16, 150, True), (1, 10, True), (1, 150, False), (0, 10, False)]
-)
-def test_steps_on_a_grid_without_an_evaluation_interval_are_told_of(interval, plateau, warned):
-    size = 2.0 ** np.arange(3, 11)
-    steps = 7_800 / size + plateau + 0.3
-    table = pd.DataFrame(
-        {"batch_size": size, "steps": np.ceil(steps / interval) * interval if interval else steps}
-    )
-    found = measure(table.to_csv(index=False)).warnings
-    assert bool(found) == warned
-    assert not warned or f"--eval-interval {interval}" in found[0]
-    assert measure(table.to_csv(index=False), eval_interval=16).warnings == ()
-
-
 def test_an_empty_cell_of_a_group_leaves_the_numbers_of_the_others_equal():
     text = "batch_size,steps,sparsity\n8,900,0.9\n16,500,0.90\n8,400,0\n16,300,0.0\n8,700,\n"
     groups = [(key["sparsity"], len(rows)) for key, rows in measure(text).groups()]

@@ -1,5 +1,7 @@
 """Inputs of a report put together: which rows are one group, and what is judged over all of them."""
 
+import os
+
 import pandas as pd
 import pytest
 
@@ -7,6 +9,7 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.validation import validate
 from sparsefit.report import catalogue
 from sparsefit.report.material import combine
+from sparsefit.report.processes import start_processes
 from sparsefit.report.source import make_source
 from sparsefit.report.style import render
 
@@ -53,7 +56,7 @@ def test_a_column_called_source_splits_rows_as_any_other():
 def test_a_sparsity_that_is_missing_in_words_is_as_an_empty_one(word):
     table = pd.concat([rows(sparsity=word, model="m"), rows(40_000, sparsity="0.5", model="m")])
     found = material(table)
-    assert [fit.group["sparsity"] for fit in found.validation.fit.fits] == ["", "0.5"]
+    assert [fit.group["sparsity"] for fit in found.validation.fit.fits] == ["", 0.5]
     for workload in found.workloads:
         for entry in catalogue.of_workload(workload, 1):
             frame = entry.gather()
@@ -98,3 +101,11 @@ def test_a_column_that_is_not_among_those_named_does_not_split():
     (workload,) = material(table, by=["model"]).workloads
     assert workload.group == {"model": "m"}
     assert workload.fits[0].group == {"workload": "", "model": "m"}
+
+
+def test_workers_are_no_forks_of_a_process_with_threads_and_find_the_same():
+    with start_processes(1) as pool:
+        assert pool.submit(os.getppid).result() != os.getpid()
+    sources = [source(rows(1000 * n, workload=f"w{n}", goal_error=n / 10), f"{n}.csv") for n in range(1, 6)]
+    one, divided = (combine(sources, {}, processes=n).validation.to_dict() for n in (1, 2))
+    assert divided == one

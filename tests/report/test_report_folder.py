@@ -1,6 +1,7 @@
 """The folder of a report: replaced if it is one, refused if it is not."""
 
 import json
+import os
 
 import pytest
 
@@ -20,6 +21,27 @@ def test_second_report_replaces_the_first_and_leaves_other_files(tmp_path):
     assert names(out) == sorted(["index.html", "figures/new.png", "notes.txt", MANIFEST])
     assert (out / "index.html").read_bytes() == b"2"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report"]
+
+
+@pytest.mark.parametrize("first", [{}, {"index.html": b"1", "figures/old.png": b"1"}])
+@pytest.mark.parametrize("until", range(4))
+def test_interrupted_report_is_replaced_by_the_next(tmp_path, monkeypatch, first, until):
+    out, done = tmp_path / "report", []
+    if first:
+        write_folder(out, first)
+
+    def replace(source, target):
+        if len(done) == until:
+            raise KeyboardInterrupt
+        done.append(target)
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(out, {"index.html": b"2", "figures/new.png": b"2"})
+    write_folder(out, {"index.html": b"3"})
+    assert names(out) == ["index.html", MANIFEST]
 
 
 def test_empty_folder_is_used(tmp_path):
