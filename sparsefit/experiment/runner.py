@@ -129,16 +129,19 @@ class TrialRunner:
             names = prune.prunable(initial, biases=self.definition.workload.prune_biases)
             sizes = {name: parameter.numel() for name, parameter in initial.named_parameters()}
             prune.kappa(sum(sizes[name] for name in names), max(sparse))
+        described = model.describe(initial)  # what is tried below masks the weights
         if name not in model.MODELS:
             model.check_seeded(initial, name, dataset.input_shape, dataset.n_classes, seed=0)
             self._check_training(initial)
-        return model.describe(initial)
+        return described
 
     def _check_training(self, initial: nn.Module) -> None:
         """Refuse a user's model that cannot be made sparse, or trained on the smallest part of a batch."""
         masks = prune.keep_all(initial)
         for name in prune.prunable(initial, biases=False) if any(self.definition.sparsities) else ():
-            masks[name].view(-1)[::2] = False  # one that keeps everything needs no sparse layer
+            # One that keeps everything needs no sparse layer.
+            kept = torch.arange(masks[name].numel()) % 2 == 1
+            masks[name] = kept.view(masks[name].shape)
         made, rest = self._with_masks(copy.deepcopy(initial), masks)
         workload = self.definition.workload
         Optimizer(made.parameters(), workload.optimizer, workload.schedule, self.settings[0], rest)

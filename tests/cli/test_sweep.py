@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from sparsefit.cli import main
-from sparsefit.experiment import prune
+from sparsefit.experiment import model, prune
 from sparsefit.experiment.engine import InProcess
+from sparsefit.experiment.runner import TrialRunner
+from sparsefit.experiment.store import open_store
 from tests.cli.invoking import invoke, message
 
 SMALL = [
@@ -271,6 +273,15 @@ def test_a_users_study_and_model_are_swept(user_study):
     result = invoke("sweep", *user_study("net"), "--sparsity", "0,0.5")
     assert result.exit_code == 0, result.output
     assert "2 of 2 trials" in result.output
+
+
+def test_trying_a_users_model_leaves_its_description_alone(user_study):
+    study = user_study("net")
+    assert invoke("sweep", *study, "--sparsity", "0,0.5").exit_code == 0
+    with open_store(study[-1]) as store:
+        runner = TrialRunner(store.definition)
+        given = model.build("user_model:net", (1, 8, 8), 10, seed=0)
+        assert runner.check() == model.describe(given)
 
 
 def test_a_users_model_that_cannot_be_pruned_is_swept_at_sparsity_0(user_study):
