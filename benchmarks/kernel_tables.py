@@ -98,11 +98,23 @@ def _means(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]
                     _mean(some("layer", ALL)),
                     _target(TARGETS_LAYER.get(sparsity) if min(group) >= 32 else None),
                     _mean(some("auto", ALL)),
-                    _mean(some("sparseprop", ALL)),
+                    _mean(_fastest_sparseprop(rows, sparsity, group)),
                     _mean(some("scaling", ALL)),
                 ]
             )
     return header, lines
+
+
+def _fastest_sparseprop(rows: list[Row], sparsity: float, batches: set[int]) -> list[Row]:
+    """Return the row of SparseProp's faster algorithm at each layer and batch."""
+    found: dict[tuple[str, int], Row] = {}
+    for row in rows:
+        place = row["layer"], row["batch"]
+        if not row["kind"].startswith("sparseprop") or row["pass"] != ALL or row["batch"] not in batches:
+            continue
+        if row["sparsity"] == sparsity and (place not in found or row["ratio"] > found[place]["ratio"]):
+            found[place] = row
+    return list(found.values())
 
 
 def _layers(rows: list[Row], peak: float) -> tuple[Sequence[str], list[list[str]]]:

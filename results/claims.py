@@ -265,7 +265,7 @@ def other_parts() -> Iterator[Row]:
         yield claim, "1.67", "not measured yet", "no data yet"
     else:
         yield claim, "1.67", measured(entry["ratios"]["c1"]), contains(entry["ratios"]["c1"], 1.67)
-    found = list(claims("c1_ratio", workload="w1"))
+    found = list(claims("c1_ratio"))
     ours = by_answer(found, lambda each: f"{each['verdict']} ({each['reason'].split('. ')[0]})")
     verdict = together(each["verdict"] for each in found)
     yield "the product explains the fitted ratio of c1", "roughly (App. C)", ours or "not fitted yet", verdict

@@ -148,30 +148,29 @@ class TrialRunner:
         self._check_masks(made, initial, masks)
         most = made.micro_batch
         n = min(size % most or most for size in self.definition.batch_sizes)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                loss = made.add_gradient(self.dataset.train_images[:n], self.dataset.train_labels[:n], n)
-        except Exception as error:
-            raise InputError(
-                f"model {workload.model!r} cannot be trained on {n} images at once, the "
-                f"smallest part of a batch (large ones are cut into {most}): {type(error).__name__}: {error}"
-            ) from error
+        problem = (
+            f"cannot be trained on {n} images at once, the smallest part of a batch (large ones are cut into "
+            f"{most})"
+        )
+        with model.blamed(workload.model, problem), torch.random.fork_rng(devices=[]):
+            loss = made.add_gradient(self.dataset.train_images[:n], self.dataset.train_labels[:n], n)
         if not math.isfinite(loss):
             raise broken(loss)
 
     def _check_masks(self, made: Network, initial: nn.Module, masks: prune.Masks) -> None:
         """Refuse a model that computes with weights which its masks do not reach."""
-        logits = []
+        name, logits = self.definition.workload.model, []
         for network in (made, TorchNetwork(initial)):
-            with torch.random.fork_rng(devices=[]):
+            with model.blamed(name, "cannot be evaluated"), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)  # for models that draw numbers
                 logits.append(network.evaluate(self.dataset.train_images[:2]))
             prune.apply(initial, masks)  # after the first, which may reach these weights
-        # Kernels add up in another order, off by 1e-5 or so; a layer without its mask changes them wholly.
+        # Other orders of adding up are off by 1e-5, by 1e-2 where a model computes in bfloat16; a layer
+        # without its mask changes everything.
         error = float((logits[0] - logits[1]).abs().max())
-        if error > 0.01 * float(logits[1].abs().max()):
+        if error > 0.05 * float(logits[1].abs().max()):
             raise InputError(
-                f"model {self.definition.workload.model!r} computes something else with sparse layers than "
+                f"model {name!r} computes something else with sparse layers than "
                 f"with masked weights (logits differ by {error:.2g}): it reaches its layers or weights by a "
                 "way of its own; call each layer by its attribute, or use the backend 'dense'"
             )

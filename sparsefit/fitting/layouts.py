@@ -160,7 +160,8 @@ def write_folder(
         Unknown layout, missing columns, a folder that is not empty or cannot be written.
     """
     folder = Path(folder)
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        raise InputError(f"layout: got {layout!r}, allowed {', '.join(LAYOUTS)}")
     if missing := [name for name in LEADING if name not in trials.columns]:
         raise InputError(f"the table has no column {missing[0]!r}; a trials table has {', '.join(LEADING)}")
     if folder.is_dir() and any(folder.iterdir()):
@@ -176,12 +177,6 @@ def write_folder(
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error}") from error
     return len(studies)
-
-
-def check_layout(layout: str) -> None:
-    """Refuse a layout that nothing writes."""
-    if layout not in LAYOUTS:
-        raise InputError(f"layout: got {layout!r}, allowed {', '.join(LAYOUTS)}")
 
 
 def clean(row: Mapping[Any, Any]) -> Row:

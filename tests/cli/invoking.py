@@ -1,5 +1,7 @@
 """Commands as a user gives them, for the tests of several."""
 
+import sys
+
 from click.testing import CliRunner
 
 from sparsefit.cli import group
@@ -15,3 +17,10 @@ def message(*arguments):
     result = invoke(*arguments)
     assert isinstance(result.exception, SparsefitError), result
     return str(result.exception)
+
+
+def write_module(path, text, monkeypatch):
+    """Write a module that can be imported until the end of the test."""
+    path.write_text(text)
+    monkeypatch.syspath_prepend(str(path.parent))
+    monkeypatch.delitem(sys.modules, path.stem, raising=False)

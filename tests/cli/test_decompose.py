@@ -1,6 +1,5 @@
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from click.testing import CliRunner
 
 from sparsefit.cli.decompose import command
 from sparsefit.errors import InputError
+from tests.cli.invoking import write_module
 
 ROOT = Path(__file__).parents[2]
 PAPER = str(ROOT / "examples" / "lee2020_simple_cnn.json")
@@ -217,7 +217,7 @@ def test_fit_of_another_workload_is_refused_before_anything_is_measured(study, m
     assert "no fit of the workload 'w1'" in str(result.exception)
 
 
-RECURRENT = """
+OWN_MODEL = """
 from torch import nn
 
 class Recurrent(nn.Module):
@@ -241,9 +241,7 @@ def frozen(input_shape, n_classes):
 @pytest.fixture
 def own_model(tmp_path, monkeypatch):
     """Return the path of a study whose model is one of those above."""
-    (tmp_path / "own_model.py").write_text(RECURRENT)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "own_model", raising=False)
+    write_module(tmp_path / "own_model.py", OWN_MODEL, monkeypatch)
 
     def write(function):
         path = tmp_path / "mine.toml"

@@ -16,7 +16,7 @@ from sparsefit.experiment import model, prune
 from sparsefit.experiment.engine import InProcess
 from sparsefit.experiment.runner import TrialRunner
 from sparsefit.experiment.store import open_store
-from tests.cli.invoking import invoke, message
+from tests.cli.invoking import invoke, message, write_module
 
 SMALL = [
     "--workload",
@@ -257,9 +257,7 @@ learning_rate = {{ min_value = 0.01, max_value = 1.0, scale = "LOG_SCALE" }}
 @pytest.fixture
 def user_study(tmp_path, monkeypatch):
     """Write a study file with a model of the user's own."""
-    (tmp_path / "user_model.py").write_text(USER_MODEL)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "user_model", raising=False)
+    write_module(tmp_path / "user_model.py", USER_MODEL, monkeypatch)
 
     def write(function):
         path = tmp_path / "mine.toml"
