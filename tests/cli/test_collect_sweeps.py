@@ -55,12 +55,17 @@ def test_two_sweeps_of_a_workload_give_one_table(swept, tmp_path):
     [
         (["--trials", "--repeats"], "give one of --trials, --repeats, --curves and --layout"),
         (["--layout", "release", "-o", "folder"], "take one input"),
-        (["--layout", "xml", "-o", "folder"], "layout: got 'xml', allowed release, shallue"),
     ],
 )
 def test_what_cannot_be_joined_is_said(swept, options, said):
     with pytest.raises(InputError, match=said):
         collect(*swept, *options)
+
+
+def test_a_layout_of_another_name_is_refused_with_those_there_are(swept):
+    result = collect(*swept, "--layout", "xml", "-o", "folder")
+    assert result.exit_code == 2
+    assert "'xml' is not one of 'release', 'shallue'" in result.output
 
 
 @pytest.mark.parametrize(
