@@ -76,7 +76,7 @@ class Objective:
     initial : Tensor
         The network's weights, masked, in one vector of shape ``(P,)``.
     layers : dict of str to list of slice
-        Where the parameters of each layer lie in that vector.
+        Where the trained parameters of each layer lie in that vector; layers without any are left out.
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class Objective:
         start = 0
         for name, size in zip(named, self._sizes, strict=True):
             layer = name.rpartition(".")[0] or name
-            self.layers.setdefault(layer, []).append(slice(start, start + size))
+            if named[name].requires_grad:
+                self.layers.setdefault(layer, []).append(slice(start, start + size))
             start += size
         kept = [
             masks[name] if masks and name in masks else torch.ones_like(p, dtype=torch.bool)

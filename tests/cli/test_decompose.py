@@ -265,7 +265,7 @@ def test_a_layer_that_is_not_trained_has_no_part_in_what_is_measured(own_model, 
         "--sparse", "0.5", "--workload", str(own_model("frozen")), *SMALL, "--layers", "--save", str(saved)
     )
     text = saved.read_text()
-    assert '"1": 0.0' in text
+    assert '"1":' not in text
     assert '"3": 1.0' in text
 
 
