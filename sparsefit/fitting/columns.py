@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = ("batch_size", "bs", "b", "batchsize")
 STEPS = ("steps", "step", "iteration", "iterations", "global_step", "steps_to_result")
+STEPS += ("steps_to_goal", "steps_to_target", "goal_step")
 OPTIONAL = {
     "eval_interval": ("eval_interval", "evaluation_interval", "check_interval", "eval_every"),
     "status": ("status",),
+    "outcome": ("reached", "converged", "success", "goal_reached", "reached_goal"),
     "trial": ("trial", "trial_id"),
     "trials": ("trials",),
     "replicate": ("replicate", "replicate_id", "repeat", "rep", "seed"),
@@ -25,17 +27,23 @@ OPTIONAL = {
     "unfinished": ("unfinished",),
 }
 STEPS_TOO = ("max_steps", "eval_interval")
+YES, NO = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 IDENTITY = re.compile(
     r"(workload|task|dataset|data_set|model|model_size|architecture|network|optimizer|optimiser|schedule|lr_schedule"
-    r"|goal|goal_.+|target|target_.+|sparsity|pruning|metric|unit|comparison)"
+    r"|(?!.*(step|iteration))(.+_)?(goal|target)(_.+)?|sparsity|pruning|metric|unit|comparison)"
 )
+PREFIX = re.compile(r"(params|config|hparams|hyperparameters)[._/]")
+"""What trackers of experiments put before the names of settings."""
+
 METAPARAMETER = re.compile(
-    r"((params|config|hparams|hyperparameters)[._/])?"
+    rf"({PREFIX.pattern})?"
     r"((initial_|base_|peak_|max_|min_)?(learning_rate|lr)|eta|end_learning_rate_factor|decay_steps|warmup(_steps|_ratio)?"
     r"|momentum|beta_?[12]|(adam_)?eps(ilon)?|weight_decay|wd|l2|dropout|label_smoothing|(grad(ient)?_)?clip(_norm)?)"
 )
 """Columns whose values together are the setting of a row; numbers in them never split the rows unasked."""
 
+NO_RESULT = re.compile(r".*accum.*|.*(eval|logging|log|save|warmup|decay)_(steps|iterations)")
+"""Numbers of steps that are settings."""
 FUZZY_BATCH, FUZZY_STEPS = re.compile(r"batch_?size"), re.compile(r"(^|_)(steps|iterations)(_|$)")
 
 
@@ -104,6 +112,8 @@ def find_columns(
     optional: dict[str, str] = {}
     for meaning, aliases in OPTIONAL.items():
         found = [name for name in names if normalise(name) in aliases and name not in taken]
+        if meaning == "outcome":
+            found = [name for name in found if says_yes_or_no(table, name)]
         if len(found) > 1:
             raise InputError(
                 f"the columns {listed(found)} could all be {meaning!r}; rename or drop all but one"
@@ -126,6 +136,15 @@ def find_columns(
     by_setting = bool(known) and several(table, [*chosen, batch], known, optional.get("trial"))
     ignored = [name for name in rest if not (by_setting and name in known)]
     return Columns(batch, steps, optional, chosen, tuple(ignored), tuple(known), by_setting)
+
+
+def says_yes_or_no(table: pd.DataFrame, name: str) -> bool:
+    """Tell whether all cells are a yes or a no; where a row is of several trials they may be counts."""
+    if any(
+        normalise(other) in (*OPTIONAL["trials"], *OPTIONAL["status"]) for other in map(str, table.columns)
+    ):
+        return False
+    return bool(table[name].str.lower().isin((*YES, *NO)).all())
 
 
 def several(table: pd.DataFrame, study: list[str], known: list[str], trial: str | None) -> bool:
@@ -151,8 +170,10 @@ def pick(
     exact = [name for name in names if normalise(name) in aliases and name != exclude]
     exact = [name for name in exact if normalise(name) == aliases[0]] or exact
     loose = [name for name in names if fuzzy.search(normalise(name)) and name != exclude]
-    loose = [name for name in loose if not any(normalise(name) in names_ for names_ in OPTIONAL.values())]
+    settings_ = {alias for aliases_ in OPTIONAL.values() for alias in aliases_}
+    loose = [name for name in loose if PREFIX.sub("", normalise(name), count=1) not in settings_]
     loose = [name for name in loose if not METAPARAMETER.fullmatch(normalise(name))]
+    loose = [name for name in loose if not NO_RESULT.fullmatch(normalise(name))]
     found = exact or loose
     if not found:
         raise InputError(

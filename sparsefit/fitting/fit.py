@@ -24,6 +24,9 @@ from sparsefit.fitting.verdict import (
     runs_test,
 )
 
+LARGEST = 1e100
+"""Of batch sizes and steps, so that no product overflows."""
+
 REGIME_SHARE = 0.2
 """Linear scaling ends, and the plateau begins, where the other term adds this share to the steps."""
 
@@ -168,10 +171,12 @@ def check_rows(
     if not len(size):
         raise InputError("batch_size and steps: got no rows, allowed are at least 2")
     for name, values in (("batch_size", size), ("steps", upper)):
-        wrong = ~(np.isfinite(values) & (values > 0))
+        wrong = ~((values > 0) & (values <= LARGEST))
         if wrong.any():
             row = int(wrong.argmax())
-            raise InputError(f"{name}: got {values[row]} in row {row}, allowed is a finite number above 0")
+            raise InputError(
+                f"{name}: got {values[row]} in row {row}, allowed is a number above 0, up to {LARGEST:g}"
+            )
     lost = np.broadcast_to(np.asarray(False if censored is None else censored, dtype=bool), size.shape)
     grid = np.broadcast_to(np.asarray(np.nan if eval_interval is None else eval_interval, float), size.shape)
     if np.any(np.isinf(grid) | (grid <= 0)):
@@ -229,7 +234,8 @@ def why_undetermined(critical: Estimate, found: Scan, x: Array, free: int) -> st
     limit = "" if critical.high is None else f", and is below {critical.high:.4g}"
     wanted = min(first, critical.high or np.inf) / 4
     if wanted < 1 <= first:  # in units of examples there is none
-        advice = "add batch sizes down to 1." if first > 1 else "no batch size of 1 or more tells c1."
+        reachable = first > 1 and (critical.high is None or critical.high >= 1)
+        advice = "add batch sizes down to 1." if reachable else "no batch size of 1 or more tells c1."
     else:
         advice = f"add batch sizes under {wanted:.4g}."
     lowest = f"it may lie under the smallest batch size, {first:g}"

@@ -17,12 +17,17 @@ from sparsefit.fitting.results import CurveFit, Ratio, SharedShape, Verdict
 from sparsefit.fitting.results_records import LEVEL, Estimate
 from sparsefit.fitting.search import find_minimum
 
+PRUNING = ("pruning",)
+"""What a dense network has none of."""
+
 
 def compare_to_dense(fits: Sequence[CurveFit]) -> tuple[Ratio, ...]:
     """Return the ratios of every fit with sparsity above 0 to the fit of sparsity 0 in the same setting."""
     ratios = []
     for fit in fits:
-        twin = next((other for other in fits if is_dense_twin(other, fit)), None)
+        twins = [other for other in fits if is_dense_twin(other, fit, PRUNING)]
+        twins = [other for other in twins if is_dense_twin(other, fit)] or twins
+        twin = twins[0] if twins else None
         if twin is not None:
             ratios.append(
                 Ratio(
@@ -37,12 +42,13 @@ def compare_to_dense(fits: Sequence[CurveFit]) -> tuple[Ratio, ...]:
     return tuple(ratios)
 
 
-def is_dense_twin(dense: CurveFit, fit: CurveFit) -> bool:
-    """Tell whether two groups differ in sparsity only, the first being dense."""
+def is_dense_twin(dense: CurveFit, fit: CurveFit, but: Sequence[str] = ()) -> bool:
+    """Tell whether two groups differ in sparsity only and in the columns `but`, the first being dense."""
     key = next((name for name in fit.group if normalise(name) == "sparsity"), None)
     if key is None or key not in dense.group or number(fit.group[key]) in (0.0, None):
         return False
-    same = all(dense.group.get(name) == value for name, value in fit.group.items() if name != key)
+    others = [name for name in fit.group if name != key and normalise(name) not in but]
+    same = all(dense.group.get(name) == fit.group[name] for name in others)
     return same and number(dense.group[key]) == 0.0
 
 

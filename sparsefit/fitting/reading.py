@@ -13,6 +13,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from sparsefit.errors import InputError, MissingDependencyError
@@ -204,6 +205,12 @@ def parse_csv(text: str, name: str) -> pd.DataFrame:
         raise InputError(f"{name}: the file holds no text; {ALLOWED} with a header line")
     delimiter = max(DELIMITERS, key=header_line.count)
     header = [field.strip() for field in next(csv.reader([header_line], delimiter=delimiter, strict=False))]
+    if len(header) == 1:
+        raise InputError(
+            f"{name}: the first line, {shorten(header[0], 60)!r}, is one column; a table has at least two, "
+            "of batch sizes and steps, a comma, semicolon or tab between them and their names in the first "
+            "line"
+        )
     twice = sorted({field for field in header if field and header.count(field) > 1})
     if twice:
         raise InputError(f"{name}: the header holds {twice[0]!r} twice; rename or drop one")

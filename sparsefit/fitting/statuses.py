@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsefit.errors import InputError
 from sparsefit.fitting.cells import MISSING, refuse
-from sparsefit.fitting.columns import Columns
+from sparsefit.fitting.columns import YES, Columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,10 @@ def statuses(table: pd.DataFrame, columns: Columns, number: np.ndarray) -> np.nd
     said = np.where(number == -1, "not_reached", np.where(number == -2, "diverged", meanings(cell)))
     text = np.isnan(number) & (said == "") & ~cell.str.lower().isin(MISSING).to_numpy(bool)
     refuse(table, columns.steps, text, "a number, -1 (not reached) or -2 (diverged)")
+    if name := columns.optional.get("outcome"):
+        missed = ~table[name].str.lower().isin(YES).to_numpy(bool)
+        refuse(table, name, ~missed & (said != "") & (said != "reached"), "a no where the steps say so")
+        return np.where(said == "diverged", said, np.where(missed, "not_reached", "reached"))
     name = columns.optional.get("status")
     if name is None:
         return np.where(said == "", "reached", said)

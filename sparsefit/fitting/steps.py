@@ -13,7 +13,14 @@ from sparsefit.errors import InputError
 from sparsefit.fitting.cells import MISSING, identity, positive, refuse
 from sparsefit.fitting.columns import Columns, normalise
 from sparsefit.fitting.statuses import statuses
-from sparsefit.fitting.trials import add_replicates, add_trials, compare_searches, lowest
+from sparsefit.fitting.trials import (
+    SHARED,
+    add_replicates,
+    add_trials,
+    average_seeds,
+    compare_searches,
+    lowest,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +84,7 @@ def measure_steps(
     for argument, value in (("eval_interval", eval_interval), ("max_steps", max_steps)):
         if value is not None and not 0 < value < np.inf:
             raise InputError(f"{argument}: got {value}, allowed is a finite number of steps above 0")
+    notes: list[str] = []
     size = positive(table, columns.batch_size)
     cell = table[columns.steps]
     number = pd.to_numeric(cell, errors="coerce").to_numpy(float)
@@ -92,6 +100,8 @@ def measure_steps(
     bound = np.where(np.isfinite(number) & (number > 0), number, np.nan)
     if name := columns.optional.get("max_steps"):
         limit = positive(table, name, empty=True)
+        if not {"status", "outcome"} & set(columns.optional):
+            seek_unreached(reached & (number >= limit), name, columns.steps, notes)
         capped = (status == "capped") & np.isfinite(bound)
         bound = np.where(np.isfinite(limit) & ~capped, limit, bound)
     if max_steps is not None:
@@ -114,7 +124,6 @@ def measure_steps(
             outside = ~((share >= 0) & (share < 1)) & ~none
             refuse(table, name, outside, "the share of zeros, from 0 (dense) to below 1, not percent")
         frame[f"by {name}"] = identity(table[name])
-    notes: list[str] = []
     seek_interval(frame[reached], notes)
     by = [f"by {name}" for name in columns.by]
     study = [*by, "batch_size"]
@@ -122,15 +131,26 @@ def measure_steps(
     replicate = add_replicates(frame, table, columns, trial, notes)
     repeats = [replicate] if replicate else []
     compare_searches(frame, table, columns, study, repeats, notes)
-    frame = drop_diverged(frame, status == "diverged", study, notes)
+    own = [*repeats, trial] if trial else repeats
+    frame = drop_diverged(frame, status == "diverged", study, trial, notes)
     if name := columns.optional.get("unfinished"):
         frame = drop_unfinished(frame, table[name], study, notes)
-    own = [*repeats, trial] if trial else repeats
     frame = merge(frame, [*study, *own], notes)
+    if trial is not None and frame[SHARED].any():
+        frame = average_seeds(frame, [*study, trial], repeats[0])
     if trial is not None:
         frame = lowest(frame, [*study, *repeats], notes)
-    frame = frame.drop(columns=own).reset_index(drop=True)
+    frame = frame.drop(columns=[*own, SHARED]).reset_index(drop=True)
     return Measurements(frame, columns.by, "steps-to-result" if trial is None else "trials", tuple(notes))
+
+
+def seek_unreached(full: np.ndarray, limit: str, steps: str, notes: list[str]) -> None:
+    """Note that runs as long as they could be may have ended there, and not at the goal."""
+    if full.any():
+        notes.append(
+            f"{int(full.sum())} rows, such as row {int(full.argmax()) + 1} below the header, have {limit!r} "
+            f"or more {steps!r} and count as reached: where a run only ended there, write -1 in their place"
+        )
 
 
 def seek_interval(reached: pd.DataFrame, notes: list[str]) -> None:
@@ -147,9 +167,14 @@ def seek_interval(reached: pd.DataFrame, notes: list[str]) -> None:
 
 
 def drop_diverged(
-    frame: pd.DataFrame, diverged: np.ndarray, study: list[str], notes: list[str]
+    frame: pd.DataFrame, diverged: np.ndarray, study: list[str], trial: str | None, notes: list[str]
 ) -> pd.DataFrame:
-    """Return the rows that did not diverge; note how many did, and which studies are left without a row."""
+    """Return the rows that did not diverge; note how many did, and which studies are left without a row.
+
+    A setting that counts by the mean over its seeds is gone if it diverged under one of them.
+    """
+    import pandas as pd
+
     if not diverged.any():
         return frame
     if diverged.all():
@@ -157,6 +182,9 @@ def drop_diverged(
             f"all {len(frame)} rows diverged: nothing is left to fit; search smaller learning rates"
         )
     notes.append(f"{int(diverged.sum())} diverged rows were counted, not fitted")
+    if trial is not None:
+        by_setting = pd.Series(diverged, index=frame.index).groupby([frame[key] for key in [*study, trial]])
+        diverged = diverged | (frame[SHARED] & by_setting.transform("max")).to_numpy()
     studies = frame[study].drop_duplicates()
     left = frame.loc[~diverged, study].drop_duplicates()
     lost = studies[~studies.index.isin(studies.reset_index().merge(left, on=study)["index"])]
@@ -204,8 +232,8 @@ def merge(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFram
         raise InputError(
             f"rows {rows} below the header disagree on the steps of one study ({describe(found)}); "
             "if they tried different settings, number those in a column 'trial', of which the lowest counts; "
-            "if they ran one setting again, number the runs in a column 'replicate' or 'seed', of which the "
-            "curve takes the mean; or split them into curves with --by"
+            "if they ran one setting again, number the runs in a column 'seed', of which the mean counts; "
+            "or split them into curves with --by"
         )
     if len(unique) < len(frame):
         notes.append(f"{len(frame) - len(unique)} rows repeat another row exactly and were merged")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNEQUAL = 1.25
 """Times as many trials as another study that are told of."""
 
+SHARED = "settings under several seeds"
+"""Column of rows whose setting counts by the mean over its seeds."""
+
 
 def trial_cells(table: pd.DataFrame, columns: Columns) -> pd.Series:
     """Return the trial of each row, its setting where it names none and settings are trials; "" without."""
@@ -48,8 +51,10 @@ def add_replicates(
     """Add the replicate of each row; return the column, None without one.
 
     Seeds that are new for every run repeat nothing: each would be a search of one trial. Then each run is a
-    trial.
+    trial. Searches over the same settings with other seeds share what these settings miss, so they repeat no
+    search either: rows of them are `SHARED`.
     """
+    frame[SHARED] = False
     name = columns.optional.get("replicate")
     if name is None:
         return None
@@ -59,8 +64,21 @@ def add_replicates(
         return seed
     by = [f"by {other}" for other in columns.by]
     study = [*by, "batch_size"]
+    setting = settings(table, columns.metaparameters)
+    setting = setting.where(setting != "", frame[trial])
     for _, group in frame.groupby(by, sort=False, dropna=False) if by else [((), frame)]:
         trials = group.groupby([*study, seed], dropna=False)[trial].nunique()
+        named = group.assign(**{trial: setting[group.index]})
+        if trials.median() > 1 and most(named, [*study, trial], seed) > 1 < most(named, study, trial):
+            frame.loc[group.index, trial] = named[trial]
+            frame.loc[group.index, SHARED] = True
+            note = (
+                f"settings that ran with several values of {name!r} count by the geometric mean of their "
+                "runs; where one value stands for a search of its own, call the column 'replicate'"
+            )
+            if note not in notes:
+                notes.append(note)
+            continue
         fresh = most(group, [*study, trial], seed) == 1 or most(group, [*by, seed], "batch_size") == 1
         if trials.median() > 1 or not fresh or most(group, study, trial) == 1:
             continue
@@ -103,13 +121,29 @@ def compare_searches(
         counts = counts.fillna(
             settings(table, columns.metaparameters).groupby(keys, dropna=False).transform("nunique")
         )
-    counts = counts.groupby([frame[key] for key in study], dropna=False).max()
+    largest = counts.groupby([frame[key] for key in study], dropna=False).transform("max")
+    counts = largest.where(frame[SHARED], counts)
     if counts.max() > UNEQUAL * counts.min():
         notes.append(
             f"studies have {counts.min():g} to {counts.max():g} trials: steps-to-result is the lowest of "
             "them, so fewer look slower; compare equal numbers of trials (of a sweep: sparsefit collect "
             "--first)"
         )
+
+
+def average_seeds(frame: pd.DataFrame, setting: list[str], seed: str) -> pd.DataFrame:
+    """Return one row for each setting that ran under several seeds, a bound where one missed the goal."""
+    import pandas as pd
+
+    shared = frame[frame[SHARED]]
+    keys = [shared[key] for key in setting]
+    mean = np.log(shared["steps"]).groupby(keys, dropna=False).transform("mean")
+    widest = {
+        name: shared[name].groupby(keys, dropna=False).transform("max")
+        for name in ("censored", "eval_interval")
+    }
+    one = shared.assign(steps=np.exp(mean), **widest, **{seed: ""}).drop_duplicates(setting)
+    return pd.concat([frame[~frame[SHARED]], one]).sort_index()
 
 
 def lowest(frame: pd.DataFrame, keys: list[str], notes: list[str]) -> pd.DataFrame:

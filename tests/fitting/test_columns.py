@@ -146,3 +146,41 @@ def test_words_under_the_name_of_a_metaparameter_split_the_rows():
 def test_a_column_that_groups_may_have_any_name(name):
     frame = pd.DataFrame({"batch_size": [8, 16, 8, 16], "steps": [7, 5, 9, 6], name: list("aabb")})
     assert [found.group for found in fit(frame, by=[name]).fits] == [{name: "a"}, {name: "b"}]
+
+
+@pytest.mark.parametrize("name", ["loss_target", "goal_error", "target", "val_goal"])
+def test_a_goal_splits_rows_wherever_its_name_says_so(name):
+    frame = table(["batch_size", "steps", name], [("8", "500", "0.1"), ("8", "900", "0.05")])
+    assert find_columns(frame).by == (name,)
+
+
+@pytest.mark.parametrize("name", ["goal_step", "steps_to_target", "steps_to_goal"])
+def test_the_steps_to_a_goal_are_steps_and_no_goal(name):
+    frame = table(["batch_size", "total_steps", name], [("8", "5000", "900"), ("16", "5000", "500")])
+    columns = find_columns(frame)
+    assert (columns.steps, columns.by) == (name, ())
+
+
+@pytest.mark.parametrize(
+    "name", ["gradient_accumulation_steps", "config.max_steps", "eval_steps", "log_steps"]
+)
+def test_steps_that_are_a_setting_are_no_result(name):
+    frame = table(["batch_size", name, "iters"], [("8", "4", "900"), ("16", "4", "500")])
+    with pytest.raises(InputError, match="no steps column"):
+        find_columns(frame)
+
+
+@pytest.mark.parametrize("cells", [("True", "False"), ("yes", "no"), ("1", "0")])
+@pytest.mark.parametrize("name", ["reached", "converged", "Success"])
+def test_a_yes_or_no_says_whether_the_goal_was_reached(name, cells):
+    frame = table(["batch_size", "steps", name], [("8", "500", cells[0]), ("16", "900", cells[1])])
+    columns = find_columns(frame)
+    assert columns.by == ()
+    assert list(measure_steps(frame, columns).table.censored) == [False, True]
+
+
+def test_numbers_of_trials_that_reached_the_goal_are_no_yes_or_no():
+    frame = table(
+        ["batch_size", "steps", "trials", "reached"], [("8", "500", "9", "1"), ("16", "", "9", "0")]
+    )
+    assert "outcome" not in find_columns(frame).optional

@@ -258,6 +258,20 @@ def test_bad_numbers_are_named(arguments, said):
         fit_curve(*arguments)
 
 
+def test_a_dense_network_has_no_pruning_method_to_differ_in():
+    dense = fit_curve(B, steps(), group={"sparsity": 0.0, "pruning": "none"})
+    snip = fit_curve(B, 2 * steps(seed=1), group={"sparsity": 0.9, "pruning": "snip"})
+    assert [ratio.reference for ratio in compare_to_dense([dense, snip])] == [dense.group]
+    own = fit_curve(B, steps(seed=2), group={"sparsity": 0.0, "pruning": "snip"})
+    assert [ratio.reference for ratio in compare_to_dense([dense, own, snip])] == [own.group]
+
+
+@pytest.mark.parametrize(("c1", "advice"), [(0.01, "no batch size of 1 or more"), (300.0, "down to 1")])
+def test_a_batch_size_that_cannot_help_is_not_asked_for(c1, advice):
+    size = 2.0 ** np.arange(3, 13)
+    assert advice in fit_curve(size, steps(c1=c1, noise=0.02, size=size)).verdict_reason
+
+
 def test_all_rows_censored_is_refused():
     with pytest.raises(InputError, match="no study reached the goal"):
         fit_curve([1, 2], [10, 10], censored=[True, True])

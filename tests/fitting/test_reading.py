@@ -184,3 +184,13 @@ def test_any_bytes_give_a_fit_or_one_message(tmp_path_factory, content):
     path.write_bytes(content)
     with contextlib.suppress(InputError):  # every other exception, and every warning, fails the test
         fit(path).to_dict()
+
+
+@pytest.mark.parametrize(
+    "text", ["batch_size|steps\n8|500\n", "batch_size steps\n8 500\n", "# a\nb,k\n8,500\n"]
+)
+def test_a_first_line_of_one_column_is_said_to_be_one(tmp_path, text):
+    path = tmp_path / "steps.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"is one column; .*a comma, semicolon or tab between them"):
+        read_table(path)

@@ -33,3 +33,15 @@ def test_steps_on_a_grid_without_an_evaluation_interval_are_told_of(interval, pl
     assert bool(found) == warned
     assert not warned or f"--eval-interval {interval}" in found[0]
     assert measure(table.to_csv(index=False), eval_interval=16).warnings == ()
+
+
+def test_steps_that_are_all_that_a_run_had_are_told_of():
+    text = "batch_size,steps,max_steps\n8,2000,2000\n16,1418,2000\n32,900,2000\n"
+    found = measure(text)
+    assert not found.table.censored.any()
+    assert found.warnings == (
+        "1 rows, such as row 1 below the header, have 'max_steps' or more 'steps' and count as reached: "
+        "where a run only ended there, write -1 in their place",
+    )
+    said = text.replace("steps\n", "steps,status\n", 1).replace("2000\n", "2000,reached\n")
+    assert measure(said).warnings == ()
