@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_SIZE = ("batch_size", "bs", "b", "batchsize")
-STEPS = ("steps", "step", "iteration", "iterations", "global_step", "steps_to_result")
-STEPS += ("steps_to_goal", "steps_to_target", "goal_step")
+STEPS = (
+    *("steps", "step", "iteration", "iterations", "global_step"),
+    *("steps_to_result", "steps_to_goal", "steps_to_target", "goal_step"),
+)
 OPTIONAL = {
     "eval_interval": ("eval_interval", "evaluation_interval", "check_interval", "eval_every"),
     "status": ("status",),
