@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,7 @@ def measure(options: dict[str, Any], save: Path | None, fit_path: Path | None) -
     from sparsefit.experiment.measure import Choices, default_metaparameters
     from sparsefit.experiment.measure import measure as run
     from sparsefit.experiment.smoothness import PAPER_GAMMAS, RELEASE_GAMMAS
+    from sparsefit.experiment.sweep import Terminated, terminable
     from sparsefit.fitting import decomposition_file
     from sparsefit.fitting.decomposition import decompose
     from sparsefit.fitting.fit_file import read_parts
@@ -178,16 +180,22 @@ def measure(options: dict[str, Any], save: Path | None, fit_path: Path | None) -
         "varied_over_seeds": "split, initial weights, masks, order of mini-batches",
     }
     trajectories: list[Trajectory] = []
-    with progress() as tell:
-        for seed in range(options["seeds"]):
-            trajectories += run(
-                workload, dataset, sparsities, [seed], choices, confidence=confidence, progress=tell
-            )
-            found = decompose(
-                workload.name, trajectories, f_inf=f_inf, settings=settings, confidence=confidence
-            )
-            if save is not None:
-                decomposition_file.save(save, found)
+    done = 0
+    try:
+        with terminable(), progress() as tell:
+            for done in range(options["seeds"]):
+                trajectories += run(
+                    workload, dataset, sparsities, [done], choices, confidence=confidence, progress=tell
+                )
+                found = decompose(
+                    workload.name, trajectories, f_inf=f_inf, settings=settings, confidence=confidence
+                )
+                if save is not None:
+                    decomposition_file.save(save, found)
+    except (KeyboardInterrupt, Terminated) as signal:
+        kept = f"are in {save}" if save is not None and done else "were measured, and nothing is saved"
+        click.echo(f"\nstopped; {done} of {options['seeds']} seeds {kept}", err=True)
+        sys.exit(130 if isinstance(signal, KeyboardInterrupt) else 143)
     return found
 
 

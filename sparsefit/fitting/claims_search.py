@@ -27,6 +27,9 @@ MOMENTUM = ("momentum",)
 EDGE = 0.05
 """Share of the range of learning rates, on the log scale, that counts as its edge at each end."""
 
+LEAST_RATES = 10
+"""Learning rates of which an end may be the best one by chance more often than one in ten times `EDGE`."""
+
 SWAPS = 2000
 SEED = 0
 
@@ -135,6 +138,10 @@ def learning_rate_inside(search: Search, group: Mapping[str, Any]) -> Claim:
     if not inside.all():
         at = ", ".join(f"{size:g}" for size in best["batch_size"].to_numpy()[~inside])
         reason += f"; at the edge for B = {at}: search a wider range"
+    rates = tried.nunique()
+    if not inside.all() and rates < LEAST_RATES:
+        reason += f", and more than {rates} rates in it, of which one is an end too often by chance"
+        return claim(name, "cannot tell", f"{reason}.", group=group)
     rows = [
         {"batch_size": size, "learning_rate": rate, "position": float(share), "inside": bool(ok)}
         for size, rate, share, ok in zip(best["batch_size"], best["rate"], place, inside, strict=True)

@@ -56,7 +56,7 @@ def judge(
         reason says it.
     """
     if grid_units is not None and grid_units < GRID_UNITS:
-        return "undetermined", (
+        return "undetermined", undetermined or (
             f"The plateau c2 is {grid_units:.1f} evaluation intervals high, so rounding sets it; "
             f"evaluate more often, so that it holds at least {GRID_UNITS:.0f}."
         )

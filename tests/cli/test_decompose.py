@@ -62,7 +62,9 @@ def test_what_was_measured_before_an_interruption_is_saved(tmp_path, monkeypatch
         return whole(workload, dataset, sparsities, seeds, *rest, **options)
 
     monkeypatch.setattr(measure, "measure", stop_at_seed_1)
-    assert invoke("--sparse", "0.9", *SMALL, "--save", str(tmp_path / "d.json")).exit_code != 0
+    result = invoke("--sparse", "0.9", *SMALL, "--save", str(tmp_path / "d.json"))
+    assert result.exit_code == 130
+    assert f"stopped; 1 of 2 seeds are in {tmp_path / 'd.json'}" in result.output
     assert json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))["seeds"] == [0]
     assert "sparsity 0.9" in invoke("--from", str(tmp_path / "d.json")).output
 

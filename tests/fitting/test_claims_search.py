@@ -71,6 +71,14 @@ def test_best_learning_rate_at_the_edge_of_the_search_fails_and_is_named():
     assert "search a wider range" in claim.reason
 
 
+def test_an_end_of_a_few_rates_is_no_edge_of_the_search():
+    table = trials_table(edge=True)
+    few = table[table["learning_rate"].isin(table["learning_rate"].unique()[-4:])]
+    claim = judged(few, "learning_rate_inside")[0]
+    assert claim.verdict == "cannot tell"
+    assert "more than 4 rates" in claim.reason
+
+
 @pytest.mark.parametrize(("narrow", "verdict", "change"), [(0.5, "holds", -1.0), (1.0, "cannot tell", 0.0)])
 def test_range_of_successful_learning_rates_is_compared_in_decades(narrow, verdict, change):
     claim = judged(trials_table(narrow=narrow), "learning_rate_range")[0]

@@ -272,6 +272,15 @@ def test_a_batch_size_that_cannot_help_is_not_asked_for(c1, advice):
     assert advice in fit_curve(size, steps(c1=c1, noise=0.02, size=size)).verdict_reason
 
 
+@pytest.mark.parametrize("interval", [None, 1.0, 16.0])
+def test_a_plateau_past_the_largest_batch_size_is_not_blamed_on_rounding(interval):
+    size = 2.0 ** np.arange(1, 9)
+    up = np.ceil(100_000 / size / (interval or 1)) * (interval or 1)
+    reason = fit_curve(size, up, eval_interval=interval).verdict_reason
+    assert "is not reached from above" in reason
+    assert "add batch sizes past" in reason
+
+
 def test_all_rows_censored_is_refused():
     with pytest.raises(InputError, match="no study reached the goal"):
         fit_curve([1, 2], [10, 10], censored=[True, True])
