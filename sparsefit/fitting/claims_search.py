@@ -134,20 +134,20 @@ def learning_rate_inside(search: Search, group: Mapping[str, Any]) -> Claim:
         return claim(name, "cannot tell", reason, group=group)
     place = np.log(best["rate"].to_numpy() / low) / np.log(high / low)
     inside = (place >= EDGE) & (place <= 1 - EDGE)
+    few = tried.nunique() < LEAST_RATES
     reason = f"{inside.sum()} of {len(best)} lie inside {low:.3g} to {high:.3g}"
     if not inside.all():
         at = ", ".join(f"{size:g}" for size in best["batch_size"].to_numpy()[~inside])
         reason += f"; at the edge for B = {at}: search a wider range"
-    rates = tried.nunique()
-    if not inside.all() and rates < LEAST_RATES:
-        reason += f", and more than {rates} rates in it, of which one is an end too often by chance"
-        return claim(name, "cannot tell", f"{reason}.", group=group)
+        if few:
+            reason += f", and more than {tried.nunique()} rates in it, of which an end is the best by chance"
+    verdict: Judgement = "holds" if inside.all() else "cannot tell" if few else "fails"
     rows = [
         {"batch_size": size, "learning_rate": rate, "position": float(share), "inside": bool(ok)}
         for size, rate, share, ok in zip(best["batch_size"], best["rate"], place, inside, strict=True)
     ]
     number = Estimate(float(inside.mean()), None, None)
-    return claim(name, "holds" if inside.all() else "fails", f"{reason}.", number, group=group, details=rows)
+    return claim(name, verdict, f"{reason}.", number, group=group, details=rows)
 
 
 def learning_rate_range(search: Search, ratio: Ratio, confidence: float) -> Claim:
