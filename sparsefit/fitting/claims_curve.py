@@ -41,8 +41,6 @@ def hyperbola(fit: CurveFit) -> Claim:
         reason = "There are too few rows to compare the curve with its alternatives."
     elif grid is not None and grid < GRID_UNITS:
         reason = fit.verdict_reason
-        if fit.critical_batch_size.value is not None:
-            reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
     elif margin <= -limit:
         verdict = "fails"
         reason = f"{describe(rival)} fits better by {-margin:.1f} AICc (limit {limit:.0f})."

@@ -31,10 +31,7 @@ def scaling_prediction(fit: CurveFit) -> Claim:
     distinct = np.unique(size)
     grid = grid_units(fit.batch_size, fit.lower, fit.upper, fit.log_c1, fit.log_c2)
     if grid is not None and grid < GRID_UNITS:
-        reason = fit.verdict_reason
-        if fit.critical_batch_size.value is not None:
-            reason = f"c2 is {grid:.1f} evaluation intervals high, so rounding sets it; evaluate more often."
-        return claim("scaling_prediction", "cannot tell", reason, group=fit.group)
+        return claim("scaling_prediction", "cannot tell", fit.verdict_reason, group=fit.group)
     if len(distinct) < LEAST_BATCH_SIZES:
         reason = f"{len(distinct)} batch sizes are too few to hold some out; measure {LEAST_BATCH_SIZES}."
         return claim("scaling_prediction", "cannot tell", reason, group=fit.group)

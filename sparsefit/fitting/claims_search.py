@@ -28,7 +28,7 @@ EDGE = 0.05
 """Share of the range of learning rates, on the log scale, that counts as its edge at each end."""
 
 LEAST_RATES = 10
-"""Learning rates of which an end may be the best one by chance more often than one in ten times `EDGE`."""
+"""Of fewer different learning rates an end is the best one by chance too often to call that an edge."""
 
 SWAPS = 2000
 SEED = 0

@@ -183,8 +183,9 @@ def drop_diverged(
         )
     notes.append(f"{int(diverged.sum())} diverged rows were counted, not fitted")
     if trial is not None:
-        by_setting = pd.Series(diverged, index=frame.index).groupby([frame[key] for key in [*study, trial]])
-        diverged = diverged | (frame[SHARED] & by_setting.transform("max")).to_numpy()
+        keys = [frame[key] for key in [*study, trial]]
+        spoiled = pd.Series(diverged, index=frame.index).groupby(keys, dropna=False).transform("max")
+        diverged = diverged | (frame[SHARED] & spoiled).to_numpy()
     studies = frame[study].drop_duplicates()
     left = frame.loc[~diverged, study].drop_duplicates()
     lost = studies[~studies.index.isin(studies.reset_index().merge(left, on=study)["index"])]
